@@ -1,0 +1,1 @@
+"""Everything about a node as a thing: profiles, power sources, emulation, identification."""

@@ -1,0 +1,1 @@
+"""Power: what a source is, the process that samples it, and its client in the worker."""

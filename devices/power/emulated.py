@@ -1,0 +1,86 @@
+"""The power of an emulated board, modelled from what its worker says it is doing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from devices.activity import Activity, ActivityReader
+from devices.errors import DeviceError
+from devices.power.source import Capability, Sample
+from devices.profile import EmulatedPower
+
+
+class EmulatedSource:
+    """An ideal averaging sensor on a board that draws idle, busy, or idle + radio power.
+
+    A sample is the mean power since the previous read, stamped with the middle of that interval. There the
+    mean is the value of the power for any power that is linear over the interval, and at a steady rate the
+    trapezoid between two samples is exact but for half an interval at either end. Stamped with the end,
+    the whole curve would come half an interval late, and energy would move across the edges of a window.
+    """
+
+    def __init__(
+        self, spec: EmulatedPower, activity_path: Path, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._spec = spec
+        self._path = activity_path
+        self._clock = clock
+        self._reader: ActivityReader | None = None
+        self._previous_ns = 0
+        self._previous_totals: tuple[int, ...] = ()
+
+    def probe(self) -> Capability:
+        """Start averaging now.
+
+        Raises:
+            DeviceError: no worker has created the activity file.
+        """
+        self.close()
+        self._reader = ActivityReader(self._path)
+        self._previous_ns, self._previous_totals = self._totals()
+        return Capability(
+            source="emulated",
+            rails=[self._spec.rail],
+            scope="emulated",
+            rate_hz_max=None,
+            detail={
+                "idle_mw": self._spec.idle_mw,
+                "busy_mw": self._spec.busy_mw,
+                "radio_mw": self._spec.radio_mw,
+                "reference": self._spec.reference,
+            },
+        )
+
+    def read(self) -> list[Sample]:
+        """The mean power since the previous read.
+
+        Raises:
+            DeviceError: not probed, or the activity file cannot be read.
+        """
+        start_ns, start_totals = self._previous_ns, self._previous_totals
+        end_ns, end_totals = self._totals()
+        if end_ns == start_ns:
+            return []
+        self._previous_ns, self._previous_totals = end_ns, end_totals
+        elapsed_ns = end_ns - start_ns
+        compute = (end_totals[Activity.COMPUTE] - start_totals[Activity.COMPUTE]) / elapsed_ns
+        radio = (end_totals[Activity.RADIO] - start_totals[Activity.RADIO]) / elapsed_ns
+        spec = self._spec
+        mw = spec.idle_mw + (spec.busy_mw - spec.idle_mw) * compute + spec.radio_mw * radio
+        return [Sample((start_ns + end_ns) // 2, spec.rail, mw)]
+
+    def close(self) -> None:
+        """Let go of the activity file."""
+        if self._reader:
+            self._reader.close()
+            self._reader = None
+
+    def _totals(self) -> tuple[int, tuple[int, ...]]:
+        if self._reader is None:
+            raise DeviceError("the emulated power source was read before it was probed")
+        # The clock after the record: the running activity has then begun.
+        record = self._reader.read()
+        now_ns = self._clock()
+        return now_ns, record.totals_at(now_ns)

@@ -1,0 +1,1 @@
+"""Hardware-in-the-loop benchmark of spiking edge-cloud co-inference."""

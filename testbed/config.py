@@ -1,0 +1,77 @@
+"""YAML files checked against their schema, with errors that name the file, the line and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from devices.errors import DeviceError
+from devices.yamlfile import Document, load
+from testbed.errors import ExperimentError
+
+ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+
+def load_config(path: Path, model: type[ModelT], overrides: Sequence[str] = ()) -> ModelT:
+    """Read a YAML file into a pydantic model; `overrides` are KEY=VALUE with dotted keys, values in YAML.
+
+    Raises:
+        ExperimentError: with one line per thing that is wrong, each `FILE:LINE: key: what was expected`.
+    """
+    try:
+        document = load(path)
+    except DeviceError as error:
+        raise ExperimentError(str(error)) from error
+    for override in overrides:
+        _override(document.data, override)
+    try:
+        return model.model_validate(document.data)
+    except pydantic.ValidationError as error:
+        raise ExperimentError("\n".join(_explain(document, item) for item in error.errors())) from error
+
+
+def _explain(document: Document, item: Any) -> str:
+    """One pydantic error as a line; union branches that pydantic inserts into the path are skipped."""
+    path: list[str | int] = []
+    value: Any = document.data
+    for key in item["loc"]:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            if key == item["loc"][-1]:
+                path.append(key)
+            continue
+        path.append(key)
+    dotted = ".".join(str(key) for key in path)
+    if item["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif item["type"] == "missing":
+        message = "is missing"
+    else:
+        message = f"{item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
+    return f"{document.path}:{document.line(path)}: {dotted + ': ' if dotted else ''}{message}"
+
+
+def _override(data: Any, override: str) -> None:
+    """Set one dotted key in place; list positions are numbers."""
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ExperimentError(f"--set {override}: expected KEY=VALUE, such as --set repeats=5")
+    keys = dotted.split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExperimentError(f"--set {override}: the value is not YAML") from error
+    try:
+        for key in keys[:-1]:
+            data = data[int(key)] if isinstance(data, list) else data.setdefault(key, {})
+        if isinstance(data, list):
+            data[int(keys[-1])] = value
+        else:
+            data[keys[-1]] = value
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ExperimentError(f"--set {override}: no place in the file for this key") from error

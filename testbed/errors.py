@@ -1,0 +1,53 @@
+"""The errors a user is meant to read: one root, small subclasses.
+
+A message says what was being done, to which node, what was seen and what to do. The command
+line prints it as one line and exits non-zero; anything that is not a `TestbedError` is a bug and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class TestbedError(Exception):
+    """Root of all errors that a user can act on."""
+
+    __test__ = False  # pytest collects classes named Test*
+
+
+class ExperimentError(TestbedError):
+    """An experiment or recipe file says something that cannot be run."""
+
+
+class ModelError(TestbedError):
+    """A model artefact is missing, damaged, or lacks what the experiment asks of it."""
+
+
+class DataError(TestbedError):
+    """A data set is missing or unusable."""
+
+
+class DeployError(TestbedError):
+    """A node could not be reached, or a worker could not be started on it."""
+
+
+class LinkError(TestbedError):
+    """A message could not be sent, received or trusted."""
+
+
+class WorkerError(TestbedError):
+    """A worker reported a fault, died, or fell silent."""
+
+
+class RecordError(TestbedError):
+    """Results on disk are missing, damaged or of another schema."""
+
+
+class NodeFailures(TestbedError):
+    """Several nodes failed at the same step; the message names each with its own reason."""
+
+    def __init__(self, doing: str, failures: Mapping[str, BaseException]) -> None:
+        self.failures = dict(failures)
+        reasons = "; ".join(f"{node}: {error}" for node, error in self.failures.items())
+        super().__init__(f"{doing} failed on {', '.join(self.failures)}: {reasons}")

@@ -1,0 +1,1 @@
+"""What crosses between processes: control messages, data frames, and the clocks behind them."""

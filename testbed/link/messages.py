@@ -1,0 +1,221 @@
+"""The control plane's messages: what the orchestrator asks of a worker, and what a worker answers.
+
+MessagePack of one envelope. Each request carries a sequence number, which the worker's `Done` (or
+`Loaded`, `Fault`) names, and a deadline, after which the orchestrator counts the worker as silent.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from devices.profile import Profile
+from testbed.errors import LinkError
+from testbed.link.keys import KeyPair, Z85Key
+from testbed.record.exits import Accumulate, Policy
+
+CONTROL_SCHEMA = 1
+MAX_CONTROL_BYTES = 4 * 1024 * 1024
+
+Role: TypeAlias = Literal["edge", "cloud"]
+Mode: TypeAlias = Literal["edge_only", "cloud_only", "co_inference"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the edge stops: the confidence of the accumulated logits reaches `threshold` (the paper's α)."""
+
+    policy: Policy
+    accumulate: Accumulate
+    threshold: float
+
+
+class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one cell measures. `window` is the number of timesteps in flight; 1 is stop-and-wait."""
+
+    mode: Mode
+    timeout_ms: Positive
+    codec: str | None = None
+    exit: ExitConfig | None = None
+    window: Positive = 1
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """A message body; its class name is its tag on the wire."""
+
+
+class Load(_Body):
+    """Check the artefact, open the data plane, build sessions, open the record. Answered by `Loaded`."""
+
+    profile: Profile
+    role: Role
+    config: CellConfig
+    artefact: str
+    artefact_hash: str
+    bundle: str | None
+    bundle_hash: str | None
+    out_dir: str
+    data_endpoint: str | None = None
+    data_keys: KeyPair | None = None
+    data_server_public: Z85Key | None = None
+    allowed_clients: list[Z85Key] = []
+
+
+class WarmUp(_Body):
+    """Run these samples and record nothing of them."""
+
+    samples: list[Count]
+
+
+class Idle(_Body):
+    """Do nothing for a while, with the power sampler running."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    phase: str
+
+
+class Measure(_Body):
+    """Run these samples in order and record each; request ids count up from `first_request_id`."""
+
+    repeat: Count
+    samples: list[Count]
+    first_request_id: Count
+
+
+class Finish(_Body):
+    """Stop the sampler and close the record, so that its files can be collected."""
+
+
+class Cancel(_Body):
+    """Finish the running request, then stop."""
+
+
+class ClockPing(_Body):
+    """Asks for the worker's clock; `t1_ns` is the orchestrator's at sending."""
+
+    t1_ns: int
+
+
+class Bye(_Body):
+    """Exit."""
+
+
+class Hello(_Body):
+    """A worker's first message: who it is and what it runs on."""
+
+    role: Role
+    node: str
+    pid: int
+    python: str
+    versions: dict[str, str]
+    facts: dict[str, Any]
+
+
+class Loaded(_Body):
+    """The worker is ready. A cloud says where its data plane really listens."""
+
+    data_endpoint: str | None
+    detail: dict[str, Any] = {}
+
+
+class Done(_Body):
+    """The message with sequence number `of` has been carried out."""
+
+    of: Count
+    detail: dict[str, Any] = {}
+
+
+class Progress(_Body):
+    """How many of the running `Measure`'s requests are done."""
+
+    done: Count
+    total: Count
+
+
+class Heartbeat(_Body):
+    """The worker lives; `t_ns` is its monotonic clock."""
+
+    t_ns: int
+
+
+class ClockPong(_Body):
+    """Answers `ClockPing`: its `t1_ns`, and the worker's clock at reception and at reply."""
+
+    t1_ns: int
+    t2_ns: int
+    t3_ns: int
+
+
+class Fault(_Body):
+    """The worker could not do what was asked. `kind` is the error's class name."""
+
+    message: str
+    kind: str
+
+
+ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Bye
+FromWorker: TypeAlias = Hello | Loaded | Done | Progress | Heartbeat | ClockPong | Fault
+Body: TypeAlias = ToWorker | FromWorker
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """The envelope. `deadline_s` is how long the sender will wait for the answer, None if for none."""
+
+    schema: int = CONTROL_SCHEMA
+    run: str
+    seq: Count
+    deadline_s: float | None = None
+    body: Body
+
+
+class _Envelope(msgspec.Struct):
+    # Read first, so that a peer of another version hears about the version and not about a field.
+    schema: int
+    run: str
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ENVELOPE = msgspec.msgpack.Decoder(_Envelope)
+_MESSAGE = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Bytes of a control message.
+
+    Raises:
+        LinkError: it is larger than a peer would take, or holds what MessagePack cannot.
+    """
+    try:
+        data = _ENCODER.encode(message)
+    except (msgspec.MsgspecError, TypeError, OverflowError) as error:
+        raise LinkError(f"{type(message.body).__name__} cannot be sent: {error}") from error
+    if len(data) > MAX_CONTROL_BYTES:
+        raise LinkError(
+            f"{type(message.body).__name__} of {len(data)} bytes is larger than a control message may be "
+            f"({MAX_CONTROL_BYTES})"
+        )
+    return data
+
+
+def decode(data: bytes | memoryview, run: str) -> Message:
+    """The control message in `data`, of this schema and this run.
+
+    Raises:
+        LinkError: too large, not a control message, of another schema version or of another run.
+    """
+    if len(data) > MAX_CONTROL_BYTES:
+        raise LinkError(f"a control message of {len(data)} bytes; at most {MAX_CONTROL_BYTES} are taken")
+    try:
+        envelope = _ENVELOPE.decode(data)
+        if envelope.schema != CONTROL_SCHEMA:
+            raise LinkError(
+                f"the peer speaks version {envelope.schema} of the control messages, this is "
+                f"{CONTROL_SCHEMA}; deploy the same testbed on every node"
+            )
+        if envelope.run != run:
+            raise LinkError(f"a control message of run {envelope.run!r} came to run {run!r}")
+        return _MESSAGE.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise LinkError(f"not a control message: {error}") from error

@@ -1,0 +1,57 @@
+"""Row logs to Parquet: what the nodes appended becomes the tables of a cell."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from testbed.record.log import read_rows, write_atomically
+from testbed.record.schema import SCHEMA_VERSION, NetworkRow, PowerRow, RequestRow, TimestepRow
+
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "requests": RequestRow,
+    "timesteps": TimestepRow,
+    "power": PowerRow,
+    "network": NetworkRow,
+}
+"""The Parquet tables of a cell and the rows they hold."""
+
+_ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+
+
+def arrow_schema(row_type: type[msgspec.Struct]) -> pa.Schema:
+    """The Arrow schema of a row: nullable exactly where the row allows None."""
+    fields = []
+    for name, hint in typing.get_type_hints(row_type).items():
+        options = get_args(hint) if get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+        plain = next(option for option in options if option is not type(None))
+        fields.append(pa.field(name, _arrow_type(plain), nullable=type(None) in options))
+    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    if get_origin(hint) is list:
+        return pa.list_(_arrow_type(get_args(hint)[0]))
+    if get_origin(hint) is Literal:
+        return pa.string()
+    return _ARROW[hint]
+
+
+def write_table(path: Path, row_type: type[msgspec.Struct], logs: Iterable[Path]) -> int:
+    """Gather row logs into one Parquet file, atomically; returns the number of rows.
+
+    Raises:
+        RecordError: a log holds something else.
+    """
+    rows = [msgspec.structs.asdict(row) for log in logs for row in read_rows(log, row_type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(row_type)), sink, compression="zstd")
+    write_atomically(path, sink.getvalue().to_pybytes())
+    return len(rows)

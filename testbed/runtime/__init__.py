@@ -1,0 +1,1 @@
+"""Execution of exported step graphs: state in, state out."""

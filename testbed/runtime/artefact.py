@@ -1,0 +1,142 @@
+"""The model artefact: a folder of step graphs, and `model.yaml` that says what they are.
+
+Files: `stem.onnx` (what a static image goes through once), `edge.onnx`, `cloud.onnx` (the halves, one
+timestep), `full_step.onnx` (the uncompressed backbone, one timestep), `full.onnx` (the same, all
+timesteps in one call) and `weights.safetensors`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import yaml
+
+from testbed.errors import ModelError
+from testbed.runtime.digest import document_digest, file_digest
+
+MODEL_SCHEMA = 1
+CARD_NAME = "model.yaml"
+
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Shape: TypeAlias = Annotated[list[Positive], msgspec.Meta(min_length=3, max_length=3)]
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+# A name, not a path: a card must not lead out of its folder.
+FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.\-]*\Z")]
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model artefact is. Shapes are [C, H, W] of one sample at one timestep.
+
+    `split`, `feature_shape` and `code_shape` are None for a backbone that is not split.
+    `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
+    `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
+    the logits accumulated over timesteps 1..t+1. `hash` covers every other field, so every file.
+    """
+
+    schema: int = MODEL_SCHEMA
+    name: str
+    backbone: str
+    width: Positive
+    dataset: str
+    dataset_variant: str
+    timesteps: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    classes: Annotated[list[str], msgspec.Meta(min_length=2)]
+    input_shape: Shape
+    static_input: bool
+    split: str | None = None
+    feature_shape: Shape | None = None
+    code_shape: Shape | None = None
+    bottleneck: bool
+    compression: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    accuracy_per_timestep: dict[str, list[Fraction]]
+    trained: dict[str, Any]
+    files: dict[FileName, str] = {}
+    hash: str = ""
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Read `model.yaml` and check that nobody has edited it; the files it names are not read.
+
+    Raises:
+        ModelError: it is missing, is of another schema, or differs from its own hash.
+    """
+    path = folder / CARD_NAME
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no model artefact here ({CARD_NAME} is missing)") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(f"{path}: cannot be read: {_one_line(error)}") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != MODEL_SCHEMA:
+        raise ModelError(
+            f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed"
+        )
+    try:
+        card = msgspec.convert(document, ModelCard)
+        expected = _card_hash(card)
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path}: {error}") from error
+    if card.hash != expected:
+        raise ModelError(f"{path}: its hash does not match its content; it was edited after the export")
+    return card
+
+
+def verify(folder: Path) -> ModelCard:
+    """Read `model.yaml` and hash each file that it names.
+
+    Raises:
+        ModelError: as `load_card`, or a file is missing or differs.
+    """
+    card = load_card(folder)
+    for name, expected in card.files.items():
+        try:
+            found = file_digest(folder / name)
+        except FileNotFoundError as error:
+            raise ModelError(f"{folder / name}: missing, though {CARD_NAME} names it") from error
+        except OSError as error:
+            raise ModelError(f"{folder / name}: cannot be read: {error.strerror}") from error
+        if found != expected:
+            raise ModelError(
+                f"{folder / name}: differs from what {CARD_NAME} says "
+                f"(sha256 {found[:12]}… instead of {expected[:12]}…); copy or export the artefact again"
+            )
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Hash the folder's files into the card and write it as `model.yaml`; returns the card as written.
+
+    Raises:
+        ModelError: the folder has no files to describe, or one whose name cannot be recorded.
+    """
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_file() and path.name != CARD_NAME and not path.name.startswith(".")
+    )
+    if not names:
+        raise ModelError(f"{folder}: nothing was exported here, so there is nothing to describe")
+    document: dict[str, Any] = msgspec.to_builtins(card)
+    document["files"] = {name: file_digest(folder / name) for name in names}
+    try:
+        described = msgspec.convert(document, ModelCard)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"{folder / CARD_NAME}: cannot be written: {error}") from error
+    document["hash"] = _card_hash(described)
+    # Sequences on one line, fields in the order of the class.
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    (folder / CARD_NAME).write_text(text, encoding="utf-8")
+    return load_card(folder)
+
+
+def _card_hash(card: ModelCard) -> str:
+    document = msgspec.to_builtins(card)
+    del document["hash"]
+    return document_digest(document)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

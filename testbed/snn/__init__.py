@@ -1,0 +1,1 @@
+"""Spiking networks: backbones, bottleneck, training and export (SpikingJelly, torch)."""

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from devices.profile import EmulatedPower, Emulation, Profile, Runtime
+
+
+@pytest.fixture
+def power() -> EmulatedPower:
+    return EmulatedPower(
+        rail="VDD_IN", rate_hz=100, idle_mw=1000, busy_mw=9000, radio_mw=3000, reference="made up for a test"
+    )
+
+
+@pytest.fixture
+def make_profile() -> Callable[..., Profile]:
+    def make(*power: EmulatedPower) -> Profile:
+        return Profile(
+            name="toy",
+            kind="emulated",
+            reach="local",
+            runtime=Runtime(provider="cpu"),
+            emulates=Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test"),
+            power=list(power),
+        )
+
+    return make

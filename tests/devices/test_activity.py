@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.activity import Activity, ActivityReader, ActivityWriter
+from devices.errors import DeviceError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "activity"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(Activity), st.integers(0, 10**12)), max_size=20))
+def test_every_nanosecond_is_counted_for_the_activity_that_ran(
+    steps: list[tuple[Activity, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "activity"
+    clock = Clock()
+    writer = ActivityWriter(path, clock)
+    reader = ActivityReader(path)
+    expected = [0, 0, 0]
+    for activity, duration_ns in steps:
+        writer.set(activity)
+        clock.now_ns += duration_ns
+        expected[activity] += duration_ns
+        assert reader.totals(clock.now_ns) == tuple(expected)
+    writer.close()
+    reader.close()
+
+
+def test_the_running_activity_counts_up_to_now(path: Path) -> None:
+    clock = Clock()
+    writer = ActivityWriter(path, clock)
+    reader = ActivityReader(path)
+    clock.now_ns += 5
+    writer.set(Activity.RADIO)
+    assert reader.totals(clock.now_ns + 7) == (5, 0, 7)
+    assert reader.read().activity is Activity.RADIO
+    reader.close()
+    writer.close()
+
+
+def test_a_closed_writer_leaves_the_board_idle(path: Path) -> None:
+    clock = Clock()
+    writer = ActivityWriter(path, clock)
+    writer.set(Activity.COMPUTE)
+    clock.now_ns += 100
+    writer.close()
+    writer.close()
+    reader = ActivityReader(path)
+    assert reader.totals(clock.now_ns + 50) == (50, 100, 0)
+    reader.close()
+
+
+def test_times_are_those_of_the_monotonic_clock(path: Path) -> None:
+    before_ns = time.monotonic_ns()
+    writer = ActivityWriter(path)
+    reader = ActivityReader(path)
+    assert before_ns <= reader.read().since_ns <= time.monotonic_ns()
+    reader.close()
+    writer.close()
+
+
+def test_a_reader_of_an_earlier_run_is_not_disturbed_by_the_next(path: Path) -> None:
+    first = ActivityWriter(path)
+    first.set(Activity.COMPUTE)
+    reader = ActivityReader(path)
+    second = ActivityWriter(path)
+    assert reader.read().activity is Activity.COMPUTE
+    reader.close()
+    first.close()
+    second.close()
+    assert [file.name for file in path.parent.iterdir()] == ["activity"]
+
+
+SPIN = """
+import sys, pathlib
+from devices.activity import Activity, ActivityWriter
+writer = ActivityWriter(pathlib.Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    for activity in (Activity.COMPUTE, Activity.RADIO, Activity.IDLE):
+        writer.set(activity)
+"""
+
+
+@pytest.fixture
+def spinning_writer(path: Path) -> Iterator[None]:
+    # A process of its own: a thread would hold the interpreter lock through each of the writer's stores.
+    with subprocess.Popen([sys.executable, "-c", SPIN, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield
+        process.kill()
+
+
+@pytest.mark.usefixtures("spinning_writer")
+def test_a_reader_never_sees_a_torn_record(path: Path) -> None:
+    reader = ActivityReader(path)
+    records = []
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:
+        records.append(reader.read())
+    reader.close()
+    starts = {record.since_ns - sum(record.totals_ns) for record in records}
+    assert len(starts) == 1, "a record whose counters do not add up to its own time was read"
+    assert all(one.since_ns <= other.since_ns for one, other in pairwise(records))
+    assert len({record.since_ns for record in records}) > 10, "the writer was hardly running"
+
+
+def half_write(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+@pytest.mark.parametrize(("offset", "data"), [(0, b"\x07"), (20, b"\xff\xff")], ids=["sequence", "content"])
+def test_a_record_left_half_written_is_an_error(path: Path, offset: int, data: bytes) -> None:
+    ActivityWriter(path).close()
+    half_write(path, offset, data)
+    reader = ActivityReader(path)
+    with pytest.raises(DeviceError, match="stays half-written"):
+        reader.read()
+    reader.close()
+
+
+def test_a_missing_or_short_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no activity record"):
+        ActivityReader(tmp_path / "absent")
+    (tmp_path / "short").write_bytes(b"1234")
+    with pytest.raises(DeviceError, match="no activity record"):
+        ActivityReader(tmp_path / "short")

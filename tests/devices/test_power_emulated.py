@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.activity import Activity, ActivityWriter
+from devices.errors import DeviceError
+from devices.power.emulated import EmulatedSource
+from devices.profile import EmulatedPower
+
+MS = 1_000_000
+POWER = EmulatedPower(rail="R", rate_hz=100, idle_mw=1000, busy_mw=9000, radio_mw=3000, reference="test")
+MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}
+
+
+class Bench:
+    """A board, its sensor and the clock that both see."""
+
+    def __init__(self, path: Path) -> None:
+        self.now_ns = 10**9
+        self.writer = ActivityWriter(path, lambda: self.now_ns)
+        self.source = EmulatedSource(POWER, path, lambda: self.now_ns)
+        self.capability = self.source.probe()
+
+    def run(self, activity: Activity, duration_ns: int) -> None:
+        self.writer.set(activity)
+        self.now_ns += duration_ns
+
+    def close(self) -> None:
+        self.source.close()
+        self.writer.close()
+
+
+@pytest.mark.parametrize("activity", Activity)
+def test_a_steady_activity_reads_as_its_power(tmp_path: Path, activity: Activity) -> None:
+    bench = Bench(tmp_path / "activity")
+    bench.run(activity, 10 * MS)
+    [sample] = bench.source.read()
+    assert (sample.t_ns, sample.rail, sample.mw) == (10**9 + 5 * MS, "R", MW[activity])
+    bench.close()
+
+
+def test_a_ramp_is_read_where_it_is_and_its_energy_is_exact(tmp_path: Path) -> None:
+    # Power rises linearly: within each millisecond the share of computing grows by 1/1000.
+    bench = Bench(tmp_path / "activity")
+    start_ns = bench.now_ns
+    samples = []
+    for ms in range(1000):
+        bench.run(Activity.COMPUTE, ms * 1000)
+        bench.run(Activity.IDLE, MS - ms * 1000)
+        if ms % 10 == 9:
+            samples += bench.source.read()
+    bench.close()
+
+    def ramp_mw(t_ns: float) -> float:
+        return 1000 + 8000 * (t_ns - start_ns - MS / 2) / 1e9
+
+    t_ns = np.array([sample.t_ns for sample in samples], dtype=float)
+    mw = np.array([sample.mw for sample in samples])
+    np.testing.assert_allclose(mw, ramp_mw(t_ns), atol=1e-6)
+    energy_mj = float(np.sum((mw[1:] + mw[:-1]) / 2 * np.diff(t_ns))) / 1e9
+    truth_mj = (ramp_mw(t_ns[0]) + ramp_mw(t_ns[-1])) / 2 * (t_ns[-1] - t_ns[0]) / 1e9
+    assert energy_mj == pytest.approx(truth_mj, rel=1e-9)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(Activity), st.integers(1, 50 * MS), st.booleans()), min_size=1, max_size=30
+    )
+)
+def test_no_energy_is_lost_however_irregular_the_reads(
+    steps: list[tuple[Activity, int, bool]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bench = Bench(tmp_path_factory.getbasetemp() / "activity-of-steps")
+    read_mj = truth_mj = 0.0
+    previous_ns = bench.now_ns
+    for activity, duration_ns, read in [*steps, (Activity.IDLE, 1, True)]:
+        bench.run(activity, duration_ns)
+        truth_mj += MW[activity] * duration_ns / 1e9
+        if read:
+            [sample] = bench.source.read()
+            assert sample.t_ns == (previous_ns + bench.now_ns) // 2
+            read_mj += sample.mw * (bench.now_ns - previous_ns) / 1e9
+            previous_ns = bench.now_ns
+    bench.close()
+    assert read_mj == pytest.approx(truth_mj, rel=1e-9)
+
+
+def test_no_time_gives_no_sample(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "activity")
+    assert bench.source.read() == []
+    bench.close()
+
+
+def test_the_capability_carries_scope_and_reference(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "activity")
+    assert (bench.capability.scope, bench.capability.rails) == ("emulated", ["R"])
+    assert bench.capability.detail["reference"] == "test"
+    bench.close()
+
+
+def test_without_a_worker_the_probe_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no activity record"):
+        EmulatedSource(POWER, tmp_path / "absent").probe()
+
+
+def test_a_read_before_the_probe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="before it was probed"):
+        EmulatedSource(POWER, tmp_path / "absent").read()

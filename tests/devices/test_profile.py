@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import devices
+from devices.profile import EmulatedPower, Profile, SshReach, load_profile
+from devices.yamlfile import YamlError
+
+TEXT = """\
+name: edge-1
+kind: emulated
+reach: {ssh: lab-pc}
+runtime:
+  provider: cpu
+  threads: 2
+address: 10.0.0.5
+data_port: 5555
+emulates:
+  board: Toy
+  slowdown: 2.5
+  slowdown_source: made up
+power:
+  - source: emulated
+    rail: VDD_IN
+    rate_hz: 100
+    idle_mw: 1000
+    busy_mw: 9000
+    radio_mw: 0
+    reference: made up
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "edge.yaml"
+
+
+def test_a_profile_is_read(file: Path) -> None:
+    file.write_text(TEXT)
+    profile = load_profile(file)
+    assert profile.reach == SshReach("lab-pc")
+    assert (profile.python, profile.address, profile.data_port) == (None, "10.0.0.5", 5555)
+    assert profile.runtime.threads == 2
+    assert profile.emulates is not None
+    assert profile.emulates.slowdown == 2.5
+    [power] = profile.power
+    assert (power.rail, power.rate_hz, power.busy_mw) == ("VDD_IN", 100.0, 9000.0)
+
+
+@pytest.mark.parametrize("name", ["emulated-orin-nano", "host"])
+def test_shipped_profiles_bear_their_file_names_and_survive_json(name: str) -> None:
+    profile = load_profile(Path(devices.__file__).parent / f"{name}.yaml")
+    assert profile.name == name
+    assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile
+
+
+def test_the_shipped_emulated_board_cites_where_its_figures_come_from() -> None:
+    profile = load_profile(Path(devices.__file__).parent / "emulated-orin-nano.yaml")
+    assert profile.emulates is not None
+    assert "https://" in profile.emulates.slowdown_source
+    assert all("https://" in power.reference for power in profile.power)
+
+
+def test_the_shipped_host_is_not_metered() -> None:
+    assert load_profile(Path(devices.__file__).parent / "host.yaml").power == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("kind: emulated", "kind: toaster", ":2: kind: Invalid enum value 'toaster'"),
+        ("address: 10", "adress: 10", ":7: adress: Object contains unknown field `adress`"),
+        ("  threads: 2", "  threads: 0", ":6: runtime.threads: Expected `int` >= 1"),
+        ("  threads: 2", "  cores: 2", ":6: runtime.cores: Object contains unknown field `cores`"),
+        ("provider: cpu", "provider: tpu", ":5: runtime.provider: Invalid enum value 'tpu'"),
+        ("{ssh: lab-pc}", "{ssh: -oProxyCommand=x}", ":3: reach.ssh: Expected `str` matching"),
+        ("{ssh: lab-pc}", "nearby", ":3: reach: Invalid enum value 'nearby'"),
+        ("5555", "70000", ":8: data_port: Expected `int` <= 65535"),
+        ("slowdown: 2.5", "slowdown: 0.5", ":11: emulates.slowdown: Expected `float` >= 1"),
+        ("slowdown: 2.5", "slowdown: .inf", ":11: emulates.slowdown: Expected a finite number, got inf"),
+        ("  slowdown_source: made up\n", "", ":9: emulates: Object missing required field `slowdown_source`"),
+        ("rate_hz: 100", "rate_hz: 0", ":16: power[0].rate_hz: Expected `float` > 0"),
+        ("rate_hz: 100", "rate_hz: 1001", ":16: power[0].rate_hz: Expected `float` <= 1000"),
+        ("rate_hz: 100", "rate_hz: fast", ":16: power[0].rate_hz: Expected `float`, got `str`"),
+        ("rate_hz: 100", "rate_hz: .nan", ":16: power[0].rate_hz: Expected"),
+        ("idle_mw: 1000", "idle_mw: -1", ":17: power[0].idle_mw: Expected `float` >= 0"),
+        ("busy_mw: 9000", "busy_mw: 900", ":18: power[0].busy_mw: Expected at least idle_mw (1000), got 900"),
+        ("radio_mw: 0", "radio_mw: .inf", ":19: power[0].radio_mw: Expected a finite number, got inf"),
+        ("reference: made up", "reference: ''", ":20: power[0].reference: Expected `str` matching"),
+        ("reference: made up", "references: x", ":20: power[0].references: Object contains unknown field"),
+        ("    rail: VDD_IN\n", "", ":14: power[0]: Object missing required field `rail`"),
+        ("source: emulated", "source: tegrastats", ":14: power[0].source: Invalid value 'tegrastats'"),
+        ("name: edge-1", "name: 7", ":1: name: Expected `str`, got `int`"),
+        ("kind: emulated", "kind: host", ":9: emulates: Expected `emulates:` on kind emulated only"),
+    ],
+)
+def test_a_wrong_value_is_named_with_file_line_and_key(file: Path, old: str, new: str, message: str) -> None:
+    assert TEXT.count(old) == 1
+    file.write_text(TEXT.replace(old, new))
+    with pytest.raises(YamlError) as caught:
+        load_profile(file)
+    assert str(caught.value).startswith(f"{file}{message}")
+
+
+def test_an_emulated_node_says_which_board_it_emulates(file: Path) -> None:
+    file.write_text(re.sub(r"emulates:\n(  .*\n)+", "", TEXT))
+    with pytest.raises(YamlError, match=r"edge\.yaml:2: kind: Expected `emulates:` beside `kind: emulated`"):
+        load_profile(file)
+
+
+def test_an_emulated_power_source_is_refused_on_a_real_node(file: Path) -> None:
+    file.write_text(re.sub(r"emulates:\n(  .*\n)+", "", TEXT).replace("kind: emulated", "kind: jetson"))
+    with pytest.raises(
+        YamlError, match=r"edge\.yaml:10: power\[0\]: An emulated power source goes with kind"
+    ):
+        load_profile(file)
+
+
+def test_rules_between_fields_hold_for_profiles_that_come_as_json(
+    make_profile: Callable[..., Profile], power: EmulatedPower
+) -> None:
+    sent = msgspec.json.encode(make_profile(power))
+    assert msgspec.json.decode(sent, type=Profile) == make_profile(power)
+    with pytest.raises(msgspec.ValidationError, match="emulates"):
+        msgspec.json.decode(sent.replace(b'"kind":"emulated"', b'"kind":"host"'), type=Profile)
+
+
+def test_power_that_is_not_a_number_is_refused(power: EmulatedPower) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        msgspec.structs.replace(power, busy_mw=math.nan)
