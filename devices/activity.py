@@ -85,7 +85,8 @@ class ActivityWriter:
     def _write(self) -> None:
         words = (self._activity, self._since_ns, *self._totals)
         self._words[0] = self._sequence + 1
-        _RECORD.pack_into(self._map, _WORD_BYTES, *words, sum(words))
+        # In one copy; `pack_into` would first put zeros there, whose sum is right.
+        self._map[_WORD_BYTES:] = _RECORD.pack(*words, sum(words))
         self._sequence += 2
         self._words[0] = self._sequence
 

@@ -11,7 +11,7 @@ import yaml
 
 from devices.errors import DeviceError
 
-KeyPath: TypeAlias = tuple["str | int", ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 
 _MAP_TAG = "tag:yaml.org,2002:map"
 _LIST_TAG = "tag:yaml.org,2002:seq"

@@ -1,7 +1,7 @@
 """The control plane's messages: what the orchestrator asks of a worker, and what a worker answers.
 
-MessagePack of one envelope. Each request carries a sequence number, which the worker's `Done` (or
-`Loaded`, `Fault`) names, and a deadline, after which the orchestrator counts the worker as silent.
+MessagePack of one envelope. A worker answers a request with the request's sequence number; what it sends
+unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     window: Positive = 1
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A message body; its class name is its tag on the wire."""
 
 
-class Load(_Body):
+class Load(_Body, frozen=True, kw_only=True):
     """Check the artefact, open the data plane, build sessions, open the record. Answered by `Loaded`."""
 
     profile: Profile
     role: Role
+    repeat: Count
     config: CellConfig
     artefact: str
     artefact_hash: str
@@ -63,46 +64,45 @@ class Load(_Body):
     allowed_clients: list[Z85Key] = []
 
 
-class WarmUp(_Body):
+class WarmUp(_Body, frozen=True, kw_only=True):
     """Run these samples and record nothing of them."""
 
     samples: list[Count]
 
 
-class Idle(_Body):
+class Idle(_Body, frozen=True, kw_only=True):
     """Do nothing for a while, with the power sampler running."""
 
     seconds: Annotated[float, msgspec.Meta(ge=0)]
     phase: str
 
 
-class Measure(_Body):
+class Measure(_Body, frozen=True, kw_only=True):
     """Run these samples in order and record each; request ids count up from `first_request_id`."""
 
-    repeat: Count
     samples: list[Count]
     first_request_id: Count
 
 
-class Finish(_Body):
+class Finish(_Body, frozen=True, kw_only=True):
     """Stop the sampler and close the record, so that its files can be collected."""
 
 
-class Cancel(_Body):
+class Cancel(_Body, frozen=True, kw_only=True):
     """Finish the running request, then stop."""
 
 
-class ClockPing(_Body):
+class ClockPing(_Body, frozen=True, kw_only=True):
     """Asks for the worker's clock; `t1_ns` is the orchestrator's at sending."""
 
     t1_ns: int
 
 
-class Bye(_Body):
+class Bye(_Body, frozen=True, kw_only=True):
     """Exit."""
 
 
-class Hello(_Body):
+class Hello(_Body, frozen=True, kw_only=True):
     """A worker's first message: who it is and what it runs on."""
 
     role: Role
@@ -113,34 +113,33 @@ class Hello(_Body):
     facts: dict[str, Any]
 
 
-class Loaded(_Body):
+class Loaded(_Body, frozen=True, kw_only=True):
     """The worker is ready. A cloud says where its data plane really listens."""
 
     data_endpoint: str | None
     detail: dict[str, Any] = {}
 
 
-class Done(_Body):
-    """The message with sequence number `of` has been carried out."""
+class Done(_Body, frozen=True, kw_only=True):
+    """The request has been carried out."""
 
-    of: Count
     detail: dict[str, Any] = {}
 
 
-class Progress(_Body):
+class Progress(_Body, frozen=True, kw_only=True):
     """How many of the running `Measure`'s requests are done."""
 
     done: Count
     total: Count
 
 
-class Heartbeat(_Body):
+class Heartbeat(_Body, frozen=True, kw_only=True):
     """The worker lives; `t_ns` is its monotonic clock."""
 
     t_ns: int
 
 
-class ClockPong(_Body):
+class ClockPong(_Body, frozen=True, kw_only=True):
     """Answers `ClockPing`: its `t1_ns`, and the worker's clock at reception and at reply."""
 
     t1_ns: int
@@ -148,7 +147,7 @@ class ClockPong(_Body):
     t3_ns: int
 
 
-class Fault(_Body):
+class Fault(_Body, frozen=True, kw_only=True):
     """The worker could not do what was asked. `kind` is the error's class name."""
 
     message: str
@@ -161,7 +160,7 @@ Body: TypeAlias = ToWorker | FromWorker
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope. `deadline_s` is how long the sender will wait for the answer, None if for none."""
+    """The envelope. `deadline_s` is how long the sender will wait for the answer, None if without end."""
 
     schema: int = CONTROL_SCHEMA
     run: str

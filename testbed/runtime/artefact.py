@@ -1,8 +1,8 @@
 """The model artefact: a folder of step graphs, and `model.yaml` that says what they are.
 
 Files: `stem.onnx` (what a static image goes through once), `edge.onnx`, `cloud.onnx` (the halves, one
-timestep), `full_step.onnx` (the uncompressed backbone, one timestep), `full.onnx` (the same, all
-timesteps in one call) and `weights.safetensors`.
+timestep), `full_stem.onnx` and `full_step.onnx` (the uncompressed backbone, one timestep), `full.onnx`
+(the same, all timesteps in one call) and `weights.safetensors`.
 """
 
 from __future__ import annotations
@@ -84,13 +84,17 @@ def load_card(folder: Path) -> ModelCard:
     return card
 
 
-def verify(folder: Path) -> ModelCard:
+def verify(folder: Path, expected_hash: str | None = None) -> ModelCard:
     """Read `model.yaml` and hash each file that it names.
 
     Raises:
-        ModelError: as `load_card`, or a file is missing or differs.
+        ModelError: as `load_card`, or a file is missing or differs, or it is not the expected artefact.
     """
     card = load_card(folder)
+    if expected_hash is not None and card.hash != expected_hash:
+        raise ModelError(
+            f"{folder}: artefact {card.hash[:12]}… instead of {expected_hash[:12]}…; deploy the artefact again"
+        )
     for name, expected in card.files.items():
         try:
             found = file_digest(folder / name)

@@ -15,7 +15,7 @@ from testbed.errors import ModelError
 State: TypeAlias = list[ort.OrtValue]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider"}
-_DTYPES = {
+_DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,3 +99,9 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ExperimentError: it says something a recipe may not say.
     """
     return load_config(path, Recipe, overrides)
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """What decides the trained weights: the recipe without the paths of data and checkpoint."""
+    document = recipe.model_dump(mode="json", exclude={"checkpoint": True, "dataset": {"path"}})
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

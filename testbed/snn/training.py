@@ -7,8 +7,6 @@ got; both are replaced atomically, and a training run that is started again goes
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
@@ -28,7 +26,7 @@ from testbed.errors import ModelError
 from testbed.record.log import write_atomically, write_json
 from testbed.snn.backbones import Neuron, SpikingResNet18
 from testbed.snn.network import Bottleneck, Network, Normalize
-from testbed.snn.recipe import PhaseSpec, Recipe
+from testbed.snn.recipe import PhaseSpec, Recipe, recipe_digest
 
 WARMUP_SHARE = 0.05
 """Share of a phase's steps over which the learning rate rises from zero."""
@@ -114,16 +112,7 @@ def train(recipe: Recipe, dataset: Dataset, folder: Path, report: Report, device
         progress = Checkpoint(recipe=digest, jobs_done=number + 1, trained=sorted({*progress.trained, name}))
         write_json(folder / "progress.json", progress)
         (folder / PHASE_FILE).unlink(missing_ok=True)
-    for name, variant in recipe.variants.items():
-        if variant.bottleneck is None:
-            networks[name].backbone.load_state_dict(networks[FULL].backbone.state_dict())
     return {name: network.cpu().eval() for name, network in networks.items()}
-
-
-def recipe_digest(recipe: Recipe) -> str:
-    """What decides the trained weights: the recipe without the paths of data and checkpoint."""
-    document = recipe.model_dump(mode="json", exclude={"checkpoint": True, "dataset": {"path"}})
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int = 256) -> list[float]:
@@ -252,6 +241,39 @@ def _read_progress(folder: Path, digest: str) -> Checkpoint:
             f"{folder}: holds a checkpoint of another version of this recipe; move it away, or train with --retrain"
         )
     return progress
+
+
+def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
+    """Write all trained networks of a recipe into one file, in half precision: finer than the export's weight grid."""
+    tensors = {
+        f"{name}.{key}": value.half() if value.is_floating_point() else value
+        for name, network in networks.items()
+        if name == FULL or network.bottleneck is not None
+        for key, value in network.state_dict().items()
+    }
+    write_atomically(path, save(tensors, {"recipe": recipe_digest(recipe)}))
+
+
+def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
+    """Read trained networks back; a variant without a bottleneck shares the weights of the uncut network.
+
+    Raises:
+        ModelError: the file is damaged or of another recipe.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("recipe") != recipe_digest(recipe):
+                raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
+        tensors = load_file(path)
+        for name, network in networks.items():
+            source = FULL if network.bottleneck is None else name
+            prefix = f"{source}."
+            network.load_state_dict(
+                {key.removeprefix(prefix): value.float() for key, value in tensors.items() if key.startswith(prefix)}
+            )
+            network.eval()
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: not the weights of this recipe: {str(error).splitlines()[0]}") from error
 
 
 def save_weights(network: Network, path: Path) -> None:

@@ -1,0 +1,127 @@
+"""Tables for the terminal and for a paper. Emulated and measured energies never share a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.energy import EnergySource
+from analysis.metrics import Measured, measure
+from testbed.record.log import write_atomically
+from testbed.record.reader import Cell
+
+Table = tuple[list[str], list[list[str]]]
+Column = tuple[str, Callable[[Measured], str]]
+
+_TEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "α": r"$\alpha$",
+        "≥": r"$\geq$",
+        "−": r"$-$",
+        "–": "--",
+        "·": r"$\cdot$",
+        "→": r"$\rightarrow$",
+    }
+)
+_MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "<": "&lt;", ">": "&gt;", "`": "\\`"})
+
+
+def table(cells: Sequence[Cell]) -> Table:
+    """The main table as plain data: headers, and a row of texts per cell; blank where nothing applies."""
+    return table_of(measure(cells))
+
+
+def table_of(measured: Sequence[Measured]) -> Table:
+    """The main table of cells that have been measured already."""
+    columns: list[Column] = [
+        ("cell", lambda one: one.label),
+        ("accuracy [%]", lambda one: number(100 * one.accuracy.fraction, 2) if one.accuracy else ""),
+        ("drop [points]", lambda one: number(one.comparison.accuracy_drop_points, 2) if one.comparison else ""),
+        ("p50 [ms]", lambda one: significant(one.latency.p50_ms) if one.latency else ""),
+        ("p95 [ms]", lambda one: significant(one.latency.p95_ms) if one.latency else ""),
+        ("speed-up", lambda one: times(one.comparison.latency_speedup) if one.comparison else ""),
+        *(column for source in sources(measured) for column in _energy_columns(source)),
+        ("payload up [B]", lambda one: number(one.traffic.payload_up_bytes, 1) if one.traffic else ""),
+        ("vs float32", lambda one: times(one.traffic.reduction_vs_float32) if one.traffic else ""),
+        ("vs packed", lambda one: times(one.traffic.reduction_vs_packed) if one.traffic else ""),
+        ("mean exit", lambda one: number(one.mean_exit_timestep, 2)),
+        ("valid", verdict),
+    ]
+    return [header for header, _ in columns], [[text(one) for _, text in columns] for one in measured]
+
+
+def sources(measured: Sequence[Measured]) -> list[EnergySource]:
+    """The kinds of energy that occur, measured first."""
+    kinds: tuple[EnergySource, ...] = ("measured", "emulated")
+    return [kind for kind in kinds if any(one.energy and one.energy.source == kind for one in measured)]
+
+
+def verdict(one: Measured) -> str:
+    """Valid or not in a word; the state of a cell that is not complete."""
+    if one.valid is None:
+        return one.cell.status.state if one.cell.status else "unfinished"
+    return "yes" if one.valid else "invalid"
+
+
+def number(value: float | None, digits: int) -> str:
+    """Fixed digits after the point; blank for None; never a negative zero."""
+    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits or all digits before the point; blank for None."""
+    if value is None:
+        return ""
+    size = abs(value)
+    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
+
+
+def times(value: float | None) -> str:
+    """A factor with its sign; blank for None."""
+    return "" if value is None else f"{significant(value)}×"
+
+
+def write_tables(folder: Path, cells: Sequence[Cell]) -> list[Path]:
+    """Write `tables/summary.md` and `tables/summary.tex` (booktabs) into an experiment's results."""
+    headers, rows = table(cells)
+    texts = {"summary.md": markdown(headers, rows), "summary.tex": latex(headers, rows)}
+    paths = []
+    for name, text in texts.items():
+        paths.append(folder / "tables" / name)
+        write_atomically(paths[-1], text.encode())
+    return paths
+
+
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table, numbers to the right."""
+    lines = [headers, ["---", *["---:"] * (len(headers) - 1)]]
+    escaped = [[text.translate(_MARKDOWN) for text in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [*lines, *escaped])
+
+
+def latex(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    r"""A tabular with booktabs rules; the document needs `\usepackage{booktabs}`."""
+    lines = [" & ".join(text.translate(_TEX) for text in row) + r" \\" for row in [headers, *rows]]
+    head = [r"\begin{tabular}{l" + "r" * (len(headers) - 1) + "}", r"\toprule", lines[0], r"\midrule"]
+    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _energy_columns(source: EnergySource) -> list[Column]:
+    def energy_text(one: Measured) -> str:
+        if not one.energy or one.energy.source != source:
+            return ""
+        half = one.energy.gross.half
+        return significant(one.energy.gross.mean) + ("" if half is None else f" ± {significant(half)}")
+
+    def saving_text(one: Measured) -> str:
+        if not one.energy or one.energy.source != source or not one.comparison:
+            return ""
+        return number(one.comparison.energy_saving_pct, 1)
+
+    return [(f"energy ({source}) [mJ]", energy_text), (f"saving ({source}) [%]", saving_text)]

@@ -1,0 +1,1 @@
+"""Putting workers on nodes: `local` starts them as processes of this machine."""

@@ -1,0 +1,51 @@
+"""What the orchestrator asks of a way to reach a node, whichever way that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from testbed.link.messages import Role, WorkerStart
+
+LOG_LINES = 8
+
+
+class WorkerProcess(Protocol):
+    """A started worker."""
+
+    log: Path
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code (negative: the signal that ended it)."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Close its standard input, which ends it; what is left after the grace is killed."""
+
+
+class Deployer(Protocol):
+    """A node that artefacts can be put on and workers started on."""
+
+    async def push(self, folder: Path, digest: str) -> str:
+        """Make a folder's content available on the node; returns its path there."""
+
+    def node_folder(self, attempt: Path, role: Role) -> str:
+        """The path on the node under which a worker records an attempt."""
+
+    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> WorkerProcess:
+        """Start a worker; its standard output and error go to `log`.
+
+        Raises:
+            DeployError: it cannot be started.
+        """
+
+    async def fetch(self, role: Role, attempt: Path) -> None:
+        """Bring what a worker recorded to `attempt/ROLE` on the workstation."""
+
+
+def log_tail(log: Path) -> str:
+    """The last lines of a worker's log, indented, for an error message."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    except OSError:
+        return "its log cannot be read"
+    return "its log ends with:\n" + "\n".join(f"    {line}" for line in lines) if lines else "its log is empty"

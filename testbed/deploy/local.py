@@ -1,0 +1,82 @@
+"""Workers as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+import testbed
+from devices.profile import Profile
+from testbed.errors import DeployError
+from testbed.link.messages import Role, WorkerStart
+
+
+class LocalWorker:
+    """A worker that is a child of this process, in a session of its own: Ctrl-C does not reach it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self.log = log
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code."""
+        return await self._process.wait()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close its standard input; kill it when the grace is over."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), grace_s)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+class LocalDeployer:
+    """This machine as a node. Folders are used where they lie, so nothing is pushed or fetched."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    async def push(self, folder: Path, digest: str) -> str:
+        """The folder itself; the worker checks its hashes."""
+        return str(folder.resolve())
+
+    def node_folder(self, attempt: Path, role: Role) -> str:
+        """The attempt's own folder."""
+        return str((attempt / role).resolve())
+
+    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> LocalWorker:
+        """Start `python -m testbed.worker` with the profile's interpreter or this one."""
+        python = self._profile.python or sys.executable
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # The worker may run in an environment that has its dependencies but not the testbed itself.
+        root = str(Path(testbed.__file__).parent.parent)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        with log.open("ab") as output:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(python, "-m", "testbed.worker", "--role", role, "--run", run),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                )
+            except OSError as error:
+                raise DeployError(f"{self._profile.name}: cannot start {python}: {error.strerror}") from error
+        assert process.stdin is not None  # noqa: S101  (asked for above)
+        with contextlib.suppress(ConnectionError):  # gone already: waiting for its hello tells why
+            process.stdin.write(msgspec.json.encode(start) + b"\n")
+            await process.stdin.drain()
+        return LocalWorker(process, log)
+
+    async def fetch(self, role: Role, attempt: Path) -> None:
+        """Nothing to do: it was recorded where it belongs."""

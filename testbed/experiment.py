@@ -1,0 +1,155 @@
+"""What an experiments/*.yaml may say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from testbed.config import load_config
+from testbed.record.exits import Accumulate, Policy
+
+Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Strict(pydantic.BaseModel):
+    """A block of the file: unknown keys are errors."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRef(Strict):
+    """A variant of a training recipe; the path is relative to the experiment file."""
+
+    recipe: Path
+    variant: Name
+
+
+class Nodes(Strict):
+    """The profiles bound to the roles; --edge and --cloud bind others."""
+
+    edge: Path
+    cloud: Path
+
+
+class Scenario(Strict):
+    """How requests arrive. `single_stream` (MLPerf): the next one starts when the last one has ended."""
+
+    kind: Literal["single_stream"] = "single_stream"
+    requests: int | None = pydantic.Field(None, ge=1, description="per repeat; default: every held-out sample once")
+    warmup: int = pydantic.Field(20, ge=1)
+    timeout_ms: int = pydantic.Field(5000, ge=1)
+
+
+class Exit(Strict):
+    """When to stop: the confidence of the accumulated logits reaches `threshold` (the paper's α)."""
+
+    policy: Policy = "max_softmax"
+    accumulate: Accumulate = "mean"
+    threshold: float = pydantic.Field(ge=0, le=1)
+
+
+class CellSpec(Strict):
+    """One way to answer requests."""
+
+    mode: Literal["edge_only", "cloud_only", "co_inference"]
+    model: str
+    codec: Literal["float32", "packed"] | None = None
+    exit: Exit | None = None
+    window: Literal[1] = pydantic.Field(1, description="timesteps in flight; 1 is stop-and-wait as in the paper")
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_mode(self) -> CellSpec:
+        if self.mode == "co_inference" and self.codec is None:
+            raise ValueError("a co_inference cell needs a codec: float32 or packed")
+        if self.mode != "co_inference" and self.codec is not None:
+            raise ValueError(f"a codec belongs to co_inference, not to {self.mode}")
+        if self.mode == "cloud_only" and self.exit is not None:
+            raise ValueError("cloud_only sends its input once, so there is nothing to exit from")
+        return self
+
+
+class Deadlines(Strict):
+    """After how long a silent worker fails its cell."""
+
+    start_s: float = pydantic.Field(60.0, gt=0, description="from starting a worker to its first word")
+    load_s: float = pydantic.Field(120.0, gt=0, description="to check and load the artefact")
+    silence_s: float = pydantic.Field(10.0, gt=0.6, description="between two signs of life")
+
+
+class Experiment(Strict):
+    """A whole experiment file."""
+
+    name: Name
+    title: str | None = None
+    models: dict[Name, ModelRef] = pydantic.Field(min_length=1)
+    nodes: Nodes
+    scenario: Scenario = Scenario()
+    repeats: int = pydantic.Field(5, ge=1)
+    seed: int = 0
+    idle_s: float = pydantic.Field(2.0, gt=0, description="idle baseline before and after every repeat")
+    curve: bool = pydantic.Field(True, description="CURVE on the data plane; the control plane always has it")
+    deadlines: Deadlines = Deadlines()
+    cells: tuple[CellSpec, ...] = pydantic.Field(min_length=1)
+
+    @pydantic.field_validator("cells", mode="before")
+    @classmethod
+    def _expand(cls, cells: Any) -> Any:
+        """A cell whose exit threshold is a list stands for one cell per threshold."""
+        if not isinstance(cells, list):
+            return cells
+        expanded: list[Any] = []
+        for cell in cells:
+            rule = cell.get("exit") if isinstance(cell, dict) else None
+            if isinstance(rule, dict) and isinstance(rule.get("threshold"), list):
+                expanded += [{**cell, "exit": {**rule, "threshold": value}} for value in rule["threshold"]]
+            else:
+                expanded.append(cell)
+        return expanded
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        for cell in self.cells:
+            if cell.model not in self.models:
+                raise ValueError(f"cell {cell.mode} names model {cell.model!r}; models has {', '.join(self.models)}")
+        if len(set(self.cells)) != len(self.cells):
+            raise ValueError("two cells are the same")
+        return self
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment; the paths in it are resolved against the file's folder.
+
+    Raises:
+        ExperimentError: it says something an experiment may not say.
+    """
+    experiment = load_config(path, Experiment, overrides)
+
+    def resolve(other: Path) -> Path:
+        return Path(os.path.normpath(path.parent / other))
+
+    return experiment.model_copy(
+        update={
+            "models": {
+                name: model.model_copy(update={"recipe": resolve(model.recipe)})
+                for name, model in experiment.models.items()
+            },
+            "nodes": Nodes(edge=resolve(experiment.nodes.edge), cloud=resolve(experiment.nodes.cloud)),
+        }
+    )
+
+
+def label(cell: CellSpec, compression: float) -> str:
+    """A cell's name for people, such as `co-inference 2048x packed, exit 0.9`."""
+    text = cell.mode.replace("_", "-")
+    if cell.mode == "co_inference":
+        text += f" {compression:g}x" if compression > 32 or cell.codec != "float32" else ""
+        text += f" {cell.codec}"
+    if cell.exit is not None:
+        rule = cell.exit
+        policy = "" if rule.policy == "max_softmax" else f"{rule.policy} "
+        text += f", exit {policy}{rule.threshold:g}" + (" on sums" if rule.accumulate == "sum" else "")
+    return text

@@ -1,0 +1,117 @@
+"""From a recipe to its artefacts on disk: trained here, or exported from the checkpoint that ships with the recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.data.datasets import load
+from testbed.errors import ExperimentError, ModelError
+from testbed.runtime.artefact import load_card
+from testbed.runtime.digest import file_digest
+from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+
+if TYPE_CHECKING:
+    from testbed.snn.network import Network
+    from testbed.snn.training import Report
+
+
+def artefact_folder(models: Path, recipe: Recipe, variant: str) -> Path:
+    """Where a recipe's variant is kept."""
+    return models / recipe.name / variant
+
+
+def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None) -> Path:
+    """The artefact of a recipe's variant: as it is, or exported anew from trained weights; it never trains.
+
+    Raises:
+        ModelError: there are no trained weights of this recipe.
+        ExperimentError: the recipe has no such variant.
+    """
+    recipe = load_recipe(recipe_path)
+    if variant not in recipe.variants:
+        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants)}")
+    folder = artefact_folder(models, recipe, variant)
+    weights = _weights_digest(recipe_path, recipe, models)
+    if folder.exists() and load_card(folder).trained.get("weights") == weights:
+        return folder
+    if weights is None:
+        raise ModelError(
+            f"{folder}: not trained yet; make it with: testbed train {recipe_path}"
+            + (" --data PATH" if recipe.dataset.name != "digits" else "")
+        )
+    export(recipe_path, models, data)
+    return folder
+
+
+def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
+    """Export every variant of a recipe from its trained weights."""
+    from testbed.snn.export import write_artefact
+    from testbed.snn.training import build
+
+    recipe = load_recipe(recipe_path)
+    dataset = load(recipe.dataset, data)
+    networks = build(recipe, dataset)
+    source = _read_weights(recipe_path, recipe, models, networks)
+    trained = {"weights": _weights_digest(recipe_path, recipe, models), "from": source}
+    folders = []
+    for name, variant in recipe.variants.items():
+        folder = artefact_folder(models, recipe, name)
+        write_artefact(recipe, name, variant, networks, dataset, folder, trained)
+        folders.append(folder)
+    return folders
+
+
+def train(recipe_path: Path, models: Path, data: Path | None, report: Report, *, retrain: bool = False) -> list[Path]:
+    """Train a recipe (unless its checkpoint ships with it) and export its variants.
+
+    Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside
+    and begins anew; the training it replaces is kept beside it.
+    """
+    recipe = load_recipe(recipe_path)
+    folder = models / recipe.name / "training"
+    if recipe.checkpoint is None or retrain:
+        import torch
+
+        from testbed.snn.training import save_checkpoint
+        from testbed.snn.training import train as run
+
+        if retrain and folder.exists():
+            folder.rename(_unused(folder))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dataset = load(recipe.dataset, data)
+        save_checkpoint(run(recipe, dataset, folder, report, device), recipe, folder / "checkpoint.safetensors")
+        if recipe.checkpoint is not None:
+            target = recipe_path.parent / recipe.checkpoint
+            target.write_bytes((folder / "checkpoint.safetensors").read_bytes())
+    return export(recipe_path, models, data)
+
+
+def _unused(folder: Path) -> Path:
+    number = 1
+    while (other := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    return other
+
+
+def _checkpoint(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
+    if recipe.checkpoint is not None:
+        return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
+    return models / recipe.name / "training" / "checkpoint.safetensors"
+
+
+def _weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | None:
+    """What an artefact was made from: the recipe and the weights; None where there are no weights."""
+    path = _checkpoint(recipe_path, recipe, models)
+    return f"{recipe_digest(recipe)[:16]}-{file_digest(path)[:16]}" if path.exists() else None
+
+
+def _read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
+    from testbed.snn.training import load_checkpoint
+
+    path = _checkpoint(recipe_path, recipe, models)
+    if not path.exists():
+        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
+    load_checkpoint(networks, recipe, path)
+    return path.name

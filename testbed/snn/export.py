@@ -1,0 +1,273 @@
+"""Export of a trained network to step graphs `(x, *state) → (y, *state')` and their artefact folder.
+
+Batch norm is folded into the convolutions and the weights are rounded to multiples of 2^-12. Spikes are
+zeros and ones, so every sum a convolution forms is then a multiple of 2^-12 that float32 holds exactly, in any
+order of summation: a graph gives the same spikes, bit for bit, whichever processor or library runs it.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save
+from spikingjelly.activation_based import base, functional, neuron
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from testbed.data.datasets import Dataset, Samples
+from testbed.errors import ModelError
+from testbed.record.log import write_atomically
+from testbed.runtime.artefact import ModelCard, write_card
+from testbed.snn.network import Network
+from testbed.snn.recipe import Recipe, VariantSpec
+from testbed.snn.training import accuracy_per_timestep, recipe_digest
+
+WEIGHT_GRID_BITS = 12
+OPSET = 20
+
+
+def deployable(network: Network) -> Network:
+    """A copy in evaluation mode with batch norm folded and every weight on the grid.
+
+    This is the network that the step graphs compute; it runs in SpikingJelly like the trained one.
+    """
+    folded = copy.deepcopy(network).cpu().eval()
+    _fold(folded)
+    with torch.no_grad():
+        for parameter in folded.parameters():
+            parameter.copy_(torch.round(parameter * 2.0**WEIGHT_GRID_BITS) * 2.0**-WEIGHT_GRID_BITS)
+    return folded
+
+
+def _fold(module: nn.Module) -> None:
+    """Fold every (convolution, batch norm) pair below a module, in place."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Sequential) and len(child) == 2 and isinstance(child[1], nn.BatchNorm2d):
+            transposed = isinstance(child[0], nn.ConvTranspose2d)
+            setattr(module, name, fuse_conv_bn_eval(child[0], child[1], transpose=transposed))
+        else:
+            _fold(child)
+
+
+class StepGraph(nn.Module):
+    """A part of a network with its neurons' state on the outside, for export and for comparison.
+
+    `forward(x, *state)` returns `(y, *state')`; state tensors are membrane potentials [N, C, H, W].
+    """
+
+    def __init__(self, part: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        functional.reset_net(part)
+        functional.set_step_mode(part, "s")
+        self.part = part
+        self._step = base.to_functional_forward(part, forward)
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """One timestep."""
+        outputs, states = self._step((x,), state)
+        return (outputs[0], *cast(tuple[Tensor, ...], states))
+
+    def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Zero potentials of the right shapes, found by running one timestep on `x`."""
+        functional.reset_net(self.part)
+        with torch.no_grad():
+            _, states = self._step((x,), tuple(base.extract_memories(self.part)))
+        functional.reset_net(self.part)
+        return tuple(torch.zeros_like(cast(Tensor, state)) for state in states)
+
+
+class _Part(nn.Module):
+    """Some modules of a network under one roof, so that only their neurons count as state."""
+
+    def __init__(self, modules: Sequence[nn.Module], run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+        self.run = run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+def edge_part(network: Network) -> nn.Module:
+    """Layers up to the split and the encoder; the code leaves as uint8 zeros and ones."""
+    backbone = network.backbone
+    names = list(backbone.segments)
+    kept = [backbone.segments[name] for name in names[: names.index(cast(str, network.split)) + 1]]
+    encoder = [] if network.bottleneck is None else [network.bottleneck.encoder]
+    return _Part([*kept, *encoder], lambda x: network.edge(x).to(torch.uint8))
+
+
+def cloud_part(network: Network) -> nn.Module:
+    """The decoder and the layers after the split; the code comes as uint8."""
+    backbone = network.backbone
+    names = list(backbone.segments)
+    kept = [backbone.segments[name] for name in names[names.index(cast(str, network.split)) + 1 :]]
+    decoder = [] if network.bottleneck is None else [network.bottleneck.decoder]
+    return _Part([*decoder, *kept, backbone.head], lambda code: network.cloud(code.to(torch.float32)))
+
+
+def full_part(network: Network) -> nn.Module:
+    """Every layer after the stem."""
+    backbone = network.backbone
+    return _Part([*backbone.segments.values(), backbone.head], backbone.forward)
+
+
+class _Stem(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.current(images)
+
+
+class _Whole(nn.Module):
+    """All T timesteps in one call, layer by layer: each layer's weights are read once for all timesteps."""
+
+    def __init__(self, network: Network, timesteps: int) -> None:
+        super().__init__()
+        self.network, self.timesteps = network, timesteps
+
+    def forward(self, images: Tensor) -> Tensor:
+        functional.reset_net(self.network)
+        return self.network(images, self.timesteps)
+
+
+def step_graph(network: Network, part: Callable[[Network], nn.Module]) -> StepGraph:
+    """A part of a deployable network as a step graph; the network given is left as it is."""
+    module = part(_single_step(network))
+    return StepGraph(module, cast(_Part, module).forward)
+
+
+def _single_step(network: Network) -> Network:
+    duplicate = copy.deepcopy(network)
+    functional.reset_net(duplicate)
+    functional.set_step_mode(duplicate, "s")
+    return duplicate
+
+
+def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+    """Write one module as ONNX with static shapes; inputs and outputs are x, v0, v1, … and y, v0_next, …
+
+    Raises:
+        ModelError: torch cannot export it.
+    """
+    states = len(inputs) - 1
+    buffer = io.BytesIO()
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                module.eval(),
+                inputs,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["x", *(f"v{index}" for index in range(states))],
+                output_names=["y", *(f"v{index}_next" for index in range(states))],
+                verbose=False,
+            )
+        assert program is not None
+        program.save(buffer)
+    except Exception as error:
+        raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
+    write_atomically(path, buffer.getvalue())
+
+
+def export_network(network: Network, full: Network, timesteps: int, image: Tensor, folder: Path) -> None:
+    """Write the step graphs of a cut network and of its uncompressed backbone, for one image [1, C, H, W] at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _Stem(network)
+    with torch.no_grad():
+        current = stem(image)
+        edge = step_graph(network, edge_part)
+        edge_state = edge.initial_state(current)
+        code = edge(current, *edge_state)[0]
+        cloud = step_graph(network, cloud_part)
+        backbone = step_graph(full, full_part)
+        full_current = _Stem(full)(image)
+    export_graph(stem, (image,), folder / "stem.onnx")
+    export_graph(edge, (current, *edge_state), folder / "edge.onnx")
+    export_graph(cloud, (code, *cloud.initial_state(code)), folder / "cloud.onnx")
+    export_graph(_Stem(full), (image,), folder / "full_stem.onnx")
+    export_graph(backbone, (full_current, *backbone.initial_state(full_current)), folder / "full_step.onnx")
+    export_graph(_Whole(copy.deepcopy(full), timesteps), (image,), folder / "full.onnx")
+    tensors = {f"split.{key}": value for key, value in network.state_dict().items()}
+    tensors |= {f"full.{key}": value for key, value in full.state_dict().items()}
+    write_atomically(folder / "weights.safetensors", save({key: value.contiguous() for key, value in tensors.items()}))
+
+
+def write_artefact(
+    recipe: Recipe,
+    variant_name: str,
+    variant: VariantSpec,
+    networks: dict[str, Network],
+    dataset: Dataset,
+    folder: Path,
+    trained: dict[str, Any],
+) -> ModelCard:
+    """Export one variant: step graphs, weights and `model.yaml`. The folder appears whole or not at all."""
+    network, full = deployable(networks[variant_name]), deployable(networks["full"])
+    image = torch.from_numpy(dataset.test.images[:1].copy())
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    export_network(network, full, recipe.timesteps, image, part)
+    feature = full.backbone.feature_shape(variant.split, recipe.dataset.image_size)
+    code = feature if network.bottleneck is None else network.bottleneck.code_shape(feature)
+    card = write_card(
+        part,
+        ModelCard(
+            name=f"{recipe.name}/{variant_name}",
+            backbone=recipe.backbone.name,
+            width=recipe.backbone.width,
+            dataset=dataset.name,
+            dataset_variant=dataset.variant,
+            timesteps=recipe.timesteps,
+            classes=list(dataset.classes),
+            input_shape=list(image.shape[1:]),
+            static_input=True,
+            split=variant.split,
+            feature_shape=list(feature),
+            code_shape=list(code),
+            bottleneck=variant.bottleneck is not None,
+            compression=32 * _size(feature) / _size(code),
+            accuracy_per_timestep={
+                "full": _accuracy(full, dataset.test, recipe.timesteps),
+                "split": _accuracy(network, dataset.test, recipe.timesteps),
+            },
+            trained={"recipe": recipe_digest(recipe), **trained},
+        ),
+    )
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.rename(folder)
+    return card
+
+
+def _size(shape: Sequence[int]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _accuracy(network: Network, samples: Samples, timesteps: int) -> list[float]:
+    return accuracy_per_timestep(network, samples, timesteps)
+
+
+__all__ = [
+    "StepGraph",
+    "cloud_part",
+    "deployable",
+    "edge_part",
+    "export_graph",
+    "export_network",
+    "full_part",
+    "neuron",
+    "step_graph",
+    "write_artefact",
+]

@@ -1,0 +1,26 @@
+"""`python -m testbed.worker --role edge|cloud --run RUN`: one worker, told the rest on standard input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from testbed.errors import TestbedError
+from testbed.worker.agent import Agent, read_start
+
+
+def main() -> int:
+    """Run a worker until its orchestrator says goodbye or is gone."""
+    parser = argparse.ArgumentParser(prog="testbed.worker")
+    parser.add_argument("--role", required=True, choices=("edge", "cloud"))
+    parser.add_argument("--run", required=True)
+    arguments = parser.parse_args()
+    try:
+        return Agent(arguments.role, arguments.run, read_start(sys.stdin.buffer)).serve()
+    except TestbedError as error:
+        print(f"testbed.worker {arguments.role}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

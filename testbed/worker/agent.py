@@ -1,0 +1,185 @@
+"""The agent of a worker: takes orders from the orchestrator and keeps in touch while the work goes on.
+
+The main thread owns the control socket; the work (and with it the data plane) has a thread of its own, so
+a long measurement never silences the heartbeat and the heartbeat never touches the data socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from typing import IO, TypeAlias
+
+import msgspec
+import numpy as np
+import onnxruntime
+import zmq
+
+from devices.board import identify
+from devices.errors import DeviceError
+from testbed.errors import LinkError, TestbedError
+from testbed.link import messages
+from testbed.link.messages import Body, Message, Role, WorkerStart
+from testbed.version import VERSION
+from testbed.worker.cloud import CloudWork
+from testbed.worker.edge import EdgeWork
+
+HEARTBEAT_S = 0.5
+MAX_START_BYTES = 64 * 1024
+
+Work: TypeAlias = EdgeWork | CloudWork
+WORK: dict[Role, type[EdgeWork] | type[CloudWork]] = {"edge": EdgeWork, "cloud": CloudWork}
+
+
+def read_start(stdin: IO[bytes]) -> WorkerStart:
+    """The first line of standard input.
+
+    Raises:
+        LinkError: it is not a worker's start.
+    """
+    # Byte by byte past no newline: what follows on the pipe is its end, which the agent waits for.
+    line = b""
+    while not line.endswith(b"\n") and len(line) < MAX_START_BYTES:
+        piece = os.read(stdin.fileno(), 4096)
+        if not piece:
+            break
+        line += piece
+    try:
+        return msgspec.json.decode(line, type=WorkerStart)
+    except msgspec.MsgspecError as error:
+        raise LinkError(f"standard input does not say where the orchestrator is: {error}") from error
+
+
+class Agent:
+    """One worker process: a control connection, and the work that its orders make."""
+
+    def __init__(self, role: Role, run: str, start: WorkerStart) -> None:
+        self.role, self.run, self.start = role, run, start
+        self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._cancel = threading.Event()
+        self._context = zmq.Context()
+        self._outbox_address = "inproc://outbox"
+
+    def serve(self) -> int:
+        """Take orders until goodbye; returns the process's exit code."""
+        control = self._connect()
+        outbox = self._context.socket(zmq.PULL)
+        outbox.bind(self._outbox_address)
+        thread = threading.Thread(target=self._work, name="work", daemon=True)
+        thread.start()
+        poller = zmq.Poller()
+        for source in (control, outbox, sys.stdin.fileno()):
+            poller.register(source, zmq.POLLIN)
+        self._send(control, 0, self._hello())
+        heartbeat_ns = time.monotonic_ns()
+        while True:
+            ready = dict(poller.poll(HEARTBEAT_S * 1000))
+            t2_ns = time.monotonic_ns()
+            if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
+                # The orchestrator is gone, however it went. What was recorded is in the kernel's hands already,
+                # and the power sampler ends when its own pipe to this process breaks.
+                os._exit(3)
+            if outbox in ready:
+                control.send(outbox.recv())
+            if control in ready:
+                message = messages.decode(control.recv(), self.run)
+                if isinstance(message.body, messages.ClockPing):
+                    pong = messages.ClockPong(t1_ns=message.body.t1_ns, t2_ns=t2_ns, t3_ns=time.monotonic_ns())
+                    self._send(control, message.seq, pong)
+                elif isinstance(message.body, messages.Cancel):
+                    self._cancel.set()
+                elif isinstance(message.body, messages.Bye):
+                    break
+                else:
+                    self._jobs.put(message)
+            if t2_ns - heartbeat_ns >= HEARTBEAT_S * 1e9:
+                heartbeat_ns = t2_ns
+                self._send(control, 0, messages.Heartbeat(t_ns=t2_ns))
+        self._cancel.set()
+        self._jobs.put(None)
+        thread.join(5.0)
+        control.close(linger=0)
+        outbox.close(linger=0)
+        return 0
+
+    def _connect(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 1000)
+        socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
+        socket.setsockopt(zmq.IDENTITY, self.role.encode())
+        socket.curve_publickey = self.start.keys.public.encode()
+        socket.curve_secretkey = self.start.keys.secret.encode()
+        socket.curve_serverkey = self.start.control_public.encode()
+        socket.connect(self.start.control_endpoint)
+        return socket
+
+    def _send(self, socket: zmq.Socket[bytes], seq: int, body: Body) -> None:
+        socket.send(messages.encode(Message(run=self.run, seq=seq, body=body)))
+
+    def _hello(self) -> messages.Hello:
+        return messages.Hello(
+            role=self.role,
+            node=self.start.node,
+            pid=os.getpid(),
+            python=platform.python_version(),
+            versions={
+                "testbed": VERSION,
+                "numpy": np.__version__,
+                "onnxruntime": onnxruntime.__version__,
+                "pyzmq": zmq.__version__,
+                "libzmq": zmq.zmq_version(),
+                "msgspec": msgspec.__version__,
+            },
+            facts=identify(),
+        )
+
+    def _work(self) -> None:
+        """The work thread: one order after the other, each answered with `Done`, `Loaded` or `Fault`."""
+        outbox = self._context.socket(zmq.PUSH)
+        outbox.connect(self._outbox_address)
+        work: Work | None = None
+        try:
+            while (message := self._jobs.get()) is not None:
+                try:
+                    if isinstance(message.body, messages.Load):
+                        work = WORK[self.role](message.body, self.start.node, self._cancel)
+                        answer: Body = work.loaded
+                    elif work is None:
+                        answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
+                    else:
+                        answer = self._carry_out(work, message, outbox)
+                except (TestbedError, DeviceError) as error:
+                    answer = messages.Fault(message=str(error), kind=type(error).__name__)
+                except Exception as error:  # a bug: its traceback goes to the worker's log
+                    traceback.print_exc()
+                    answer = messages.Fault(message=f"{type(error).__name__}: {error}", kind="bug")
+                self._send(outbox, message.seq, answer)
+        finally:
+            if work is not None:
+                with contextlib.suppress(TestbedError, DeviceError):
+                    work.finish()
+            outbox.close(linger=0)
+
+    def _carry_out(self, work: Work, message: Message, outbox: zmq.Socket[bytes]) -> Body:
+        body = message.body
+        if isinstance(body, messages.Idle):
+            work.idle(body.seconds, body.phase)
+            return messages.Done()
+        if isinstance(body, messages.Finish):
+            return messages.Done(detail=work.finish())
+        if isinstance(work, EdgeWork) and isinstance(body, messages.WarmUp):
+            work.warm_up(body.samples)
+            return messages.Done()
+        if isinstance(work, EdgeWork) and isinstance(body, messages.Measure):
+
+            def report(done: int) -> None:
+                self._send(outbox, 0, messages.Progress(done=done, total=len(body.samples)))
+
+            return messages.Done(detail={"measured": work.measure(body, report)})
+        return messages.Fault(message=f"a {self.role} cannot {type(body).__name__}", kind="LinkError")

@@ -1,0 +1,94 @@
+"""What the edge's and the cloud's work share: the record, the power sampler, and the time that computing takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devices.activity import Activity, ActivityWriter
+from devices.emulation import Slowdown
+from devices.power.client import PowerSampler
+from testbed.errors import WorkerError
+from testbed.link.messages import Load
+from testbed.record.log import RowLog
+from testbed.record.schema import EventRow
+
+PROGRESS_S = 0.2
+
+
+class Station:
+    """A node during one repeat of one cell: where it records, what meters it, and how slow it is."""
+
+    def __init__(self, load: Load, node: str, cancel: threading.Event) -> None:
+        self.node, self.repeat, self.cancel = node, load.repeat, cancel
+        self.folder = Path(load.out_dir)
+        self._logs: dict[str, RowLog] = {}
+        self._events_lock = threading.Lock()
+        emulates = load.profile.emulates
+        self.slowdown = Slowdown(1.0 if emulates is None else emulates.slowdown)
+        self._activity = None if emulates is None else ActivityWriter(self.folder / "activity")
+        self._sampler: PowerSampler | None = None
+        if load.profile.power:
+            self._sampler = PowerSampler.start(
+                load.profile, node, self.folder / "power.jsonl", self.folder / "activity"
+            )
+
+    @property
+    def capabilities(self) -> list[Any]:
+        """What the node's power sources said of themselves."""
+        return [] if self._sampler is None else [msgspec.to_builtins(item) for item in self._sampler.capabilities]
+
+    def log(self, table: str) -> RowLog:
+        """The row log of a table, opened when first asked for."""
+        if table not in self._logs:
+            self._logs[table] = RowLog(self.folder / f"{table}.jsonl")
+        return self._logs[table]
+
+    def event(self, name: str, **detail: Any) -> None:
+        """Record an event, now; from any thread."""
+        row = EventRow(node=self.node, t_ns=time.monotonic_ns(), repeat=self.repeat, event=name, detail=detail)
+        with self._events_lock:
+            self.log("events").append(row)
+
+    def phase(self, name: str) -> None:
+        """Record that a phase begins."""
+        self.event("phase", phase=name)
+
+    def set(self, activity: Activity) -> None:
+        """Tell an emulated board's power model what the board does; on a real one the sensor knows."""
+        if self._activity is not None:
+            self._activity.set(activity)
+
+    def idle(self, seconds: float, phase: str) -> None:
+        """Do nothing, metered, for a while."""
+        self.phase(phase)
+        self.cancel.wait(seconds)
+
+    def check_sampler(self) -> None:
+        """Make sure that power is still being sampled.
+
+        Raises:
+            DeviceError: it is not, with the sampler's reason.
+        """
+        if self._sampler is not None and not self._sampler.alive:
+            self._sampler.stop()
+            raise WorkerError(f"{self.node}: the power sampler ended before the measurement did")
+
+    def finish(self) -> dict[str, Any]:
+        """Stop the sampler, close the record; says how the sampling went."""
+        detail: dict[str, Any] = {}
+        if self._sampler is not None:
+            detail["sampler"] = msgspec.to_builtins(self._sampler.stop())
+            self._sampler = None
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
+            (self.folder / "activity").unlink(missing_ok=True)
+        for log in self._logs.values():
+            log.close()
+        self._logs.clear()
+        return detail
