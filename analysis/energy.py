@@ -1,14 +1,15 @@
 """Energy per request from power samples: a trapezoid over the window of a repeat's requests.
 
-A repeat's window runs from its first `t_start_ns` to its last `t_end_ns`, on the edge's clock. Its energy is divided
-by the number of requests in it, those that failed included, since they cost energy too. Gross is all that the node
-drew; net is gross less the idle baseline (mean power before and after the measurement) over the same window.
+A repeat's window runs from its first `t_start_ns` to its last `t_end_ns`, on the edge's clock. Its energy is
+divided by the number of requests in it, also those that failed, since they cost energy too. Gross is all
+that the node drew; net is gross less the idle baseline (mean power before and after) over the same window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from testbed.record.reader import Cell
 EnergySource = Literal["measured", "emulated"]
 
 _NS_PER_S = 1e9
-# A sensor may report a sum beside its parts (VDD_IN beside VDD_CPU_GPU_CV): only the widest scope is added up.
+# A sensor may report a sum beside its parts (VDD_IN, VDD_CPU_GPU_CV): only the widest scope is added up.
 _WIDEST_FIRST = ("wall", "board", "module", "rail", "emulated")
 
 
@@ -64,11 +65,14 @@ class Meter:
         """
         total = 0.0
         for rail, trace in self.rails.items():
-            try:
-                total += integrate(trace.t_ns, trace.mw, start_ns, end_ns)
-            except RecordError as error:
-                raise RecordError(f"{self.node}: {self.source} {rail}: {error}") from error
+            total += self._rail_mj(rail, trace, start_ns, end_ns)
         return total
+
+    def _rail_mj(self, rail: str, trace: Trace, start_ns: int, end_ns: int) -> float:
+        try:
+            return integrate(trace.t_ns, trace.mw, start_ns, end_ns)
+        except RecordError as error:
+            raise RecordError(f"{self.node}: {self.source} {rail}: {error}") from error
 
     def idle_mw(self, phase: Phase) -> float:
         """Mean power between the first and the last sample of an idle phase, mW.
@@ -126,7 +130,7 @@ def integrate(t_ns: ArrayLike, mw: ArrayLike, start_ns: int, end_ns: int) -> flo
     if times[0] > start_ns or times[-1] < end_ns:
         late, early = (max(0, int(gap)) / 1e6 for gap in (times[0] - start_ns, end_ns - times[-1]))
         raise RecordError(
-            f"power samples do not cover the window: {late:.3f} ms missing at its start, {early:.3f} ms at its end"
+            f"power samples do not cover the window: {late:.3f} ms short at its start, {early:.3f} at its end"
         )
     # Seconds from the window's start: nanoseconds since boot lose digits as floats.
     seconds = (times - start_ns) / _NS_PER_S
@@ -167,7 +171,9 @@ def meter(cell: Cell, role: str = "edge") -> Meter | None:
     rows = cell.power
     rows = rows[(rows["node"] == node) & (rows["source"] == source)]
     if rows.empty:
-        raise RecordError(f"{node}: its power source {source} recorded nothing; testbed check says what it can read")
+        raise RecordError(
+            f"{node}: its power source {source} recorded nothing; testbed check says what it can read"
+        )
     scopes = set(rows["scope"])
     scope = next(scope for scope in _WIDEST_FIRST if scope in scopes)
     rails: dict[str, Trace] = {}
@@ -177,17 +183,17 @@ def meter(cell: Cell, role: str = "edge") -> Meter | None:
 
 
 def phases(cell: Cell, node: str, repeat: int) -> list[Phase]:
-    """The phases of a repeat on a node, in time; each lasts until the next, and the `end` event closes the last."""
+    """The phases of a repeat on a node, in time; each lasts until the next, `end` closes the last."""
     marks = sorted(
         (event.t_ns, str(event.detail["phase"]))
         for event in cell.events
         if event.event == "phase" and event.node == node and event.repeat == repeat
     )
-    return [Phase(name, start, end) for (start, name), (end, _) in zip(marks, marks[1:], strict=False) if end > start]
+    return [Phase(name, start, end) for (start, name), (end, _) in pairwise(marks) if end > start]
 
 
 def windows(cell: Cell) -> dict[int, tuple[int, int, int]]:
-    """Per repeat: start and end of the window of its requests (ns, the edge's clock), and how many they are."""
+    """Per repeat: start and end of its requests' window (ns, the edge's clock), and how many they are."""
     found = {}
     for repeat, rows in cell.requests.groupby("repeat"):
         found[int(str(repeat))] = (int(rows["t_start_ns"].min()), int(rows["t_end_ns"].max()), len(rows))
@@ -199,7 +205,7 @@ def windows(cell: Cell) -> dict[int, tuple[int, int, int]]:
 def energy(cell: Cell, role: str = "edge") -> Energy | None:
     """Energy per request of a node, or None where the node is not metered.
 
-    The cloud's window is the edge's, carried over with the recorded clock offsets.
+    The cloud's window is the edge's, carried over with the recorded clock offsets; it has no net energy.
 
     Raises:
         RecordError: samples, idle phases or clock offsets that should be there are not.
@@ -212,7 +218,8 @@ def energy(cell: Cell, role: str = "edge") -> Energy | None:
         shift_ns = 0 if role == "edge" else _clock_shift_ns(cell, role, repeat)
         total = source.energy_mj(start_ns + shift_ns, end_ns + shift_ns)
         gross.append(total / count)
-        baseline = _idle_mw(cell, source, repeat)
+        # Only the edge says when its idle phases end.
+        baseline = _idle_mw(cell, source, repeat) if role == "edge" else None
         if baseline is not None:
             idle.append(baseline)
             net.append((total - baseline * (end_ns - start_ns) / _NS_PER_S) / count)
@@ -235,7 +242,9 @@ def _idle_mw(cell: Cell, source: Meter, repeat: int) -> float | None:
     if not idle:
         return None
     if len(idle) == 1:
-        raise RecordError(f"{source.node}: repeat {repeat} has {idle[0].name} but not the other idle baseline")
+        raise RecordError(
+            f"{source.node}: repeat {repeat} has {idle[0].name} but not the other idle baseline"
+        )
     return sum(source.idle_mw(phase) for phase in idle) / 2
 
 
@@ -243,8 +252,14 @@ def _clock_shift_ns(cell: Cell, role: str, repeat: int) -> int:
     """What to add to the edge's time to get the node's, from both nodes' offsets against the orchestrator."""
     offsets = []
     for name in (node_name(cell, role), node_name(cell, "edge")):
-        found = [estimate.offset_ns for estimate in cell.clock if estimate.node == name and estimate.repeat == repeat]
+        found = [
+            estimate.offset_ns
+            for estimate in cell.clock
+            if estimate.node == name and estimate.repeat == repeat
+        ]
         if not found:
-            raise RecordError(f"{name}: no clock offset in repeat {repeat}, so its energy cannot be placed in time")
+            raise RecordError(
+                f"{name}: no clock offset in repeat {repeat}, so its energy cannot be placed in time"
+            )
         offsets.append(sum(found) / len(found))
     return round(offsets[0] - offsets[1])

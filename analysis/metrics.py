@@ -48,8 +48,8 @@ class Latency:
 class Traffic:
     """Bytes per request, and the reduction that they are.
 
-    Both reductions divide all T timesteps of features at the split, as float32 or as one bit each, by the payload bytes
-    really sent, so early exits and entropy coding count. None for a cell that sends no features.
+    Both reductions divide all T timesteps of features at the split, as float32 or as one bit each, by the
+    payload bytes really sent, so early exits and entropy coding count. None where no features are sent.
     """
 
     payload_up_bytes: float
@@ -65,6 +65,7 @@ class Comparison:
     """A cell against its baseline, `edge_only` without exit of the same campaign."""
 
     baseline: str
+    baseline_valid: bool
     accuracy_drop_points: float | None
     latency_speedup: float | None
     energy_saving_pct: float | None
@@ -96,7 +97,7 @@ class Measured:
 
     @property
     def valid(self) -> bool | None:
-        """The verdict of the run, and false where the record of a complete cell has holes; None if not complete."""
+        """The run's verdict; false where a complete cell's record has holes, None if not complete."""
         status = self.cell.status
         if status is None or not self.cell.complete:
             return None
@@ -109,7 +110,10 @@ class Measured:
         if status is None:
             return ["unfinished"]
         state = [] if self.cell.complete else [status.state]
-        return [*state, *status.reasons, *self.problems]
+        doubt = []
+        if self.comparison and not self.comparison.baseline_valid:
+            doubt = [f"compared with a baseline that is not valid: {self.comparison.baseline}"]
+        return [*state, *status.reasons, *self.problems, *doubt]
 
 
 def is_emulated(cell: Cell) -> bool:
@@ -163,7 +167,9 @@ def traffic(cell: Cell) -> Traffic | None:
     bits = None
     if manifest.mode == "co_inference" and sent > 0:
         try:
-            bits = int(manifest.model["timesteps"]) * math.prod(int(n) for n in manifest.model["feature_shape"])
+            bits = int(manifest.model["timesteps"]) * math.prod(
+                int(n) for n in manifest.model["feature_shape"]
+            )
         except KeyError as error:
             raise RecordError(f"{cell.folder}: its model does not say {error.args[0]}") from error
     return Traffic(
@@ -190,15 +196,19 @@ def compression(cell: Cell) -> float | None:
 
 
 def measure(cells: Sequence[Cell]) -> list[Measured]:
-    """All numbers of all cells. A hole in one cell's record is a problem of that cell, not the end of the others."""
+    """All numbers of all cells. A hole in one cell's record is that cell's problem alone."""
     measured = [_measure(cell) for cell in cells]
     return [_compared(one, baseline_of(one, measured)) for one in measured]
 
 
 def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
-    """The campaign's complete baseline on the same data set, backbone and edge; the first in the file's order."""
+    """The first complete baseline on the same data set, backbone and edge, in the file's order."""
     for other in measured:
-        if other.cell.manifest.config.get("baseline") is True and other.cell.complete and _kin(one) == _kin(other):
+        if (
+            other.cell.manifest.config.get("baseline") is True
+            and other.cell.complete
+            and _kin(one) == _kin(other)
+        ):
             return other
     return None
 
@@ -221,13 +231,18 @@ def _measure(cell: Cell) -> Measured:
     problems = []
     energies: dict[str, Energy | None] = {}
     for role in ("edge", "cloud"):
-        try:
-            takes_part = role == "edge" or cell.manifest.mode != "edge_only"
-            energies[role] = energy(cell, role) if takes_part else None
-        except RecordError as error:
-            energies[role] = None
-            problems.append(f"no {role} energy: {error}")
+        energies[role], problem = _energy(cell, role)
+        problems += [problem] if problem else []
     return replace(numbers, energy=energies["edge"], cloud_energy=energies["cloud"], problems=tuple(problems))
+
+
+def _energy(cell: Cell, role: str) -> tuple[Energy | None, str]:
+    if role == "cloud" and cell.manifest.mode == "edge_only":
+        return None, ""
+    try:
+        return energy(cell, role), ""
+    except RecordError as error:
+        return None, f"no {role} energy: {error}"
 
 
 def _compared(one: Measured, baseline: Measured | None) -> Measured:
@@ -240,7 +255,7 @@ def _compared(one: Measured, baseline: Measured | None) -> Measured:
         speedup = baseline.latency.p50_ms / one.latency.p50_ms
     if one.energy and baseline.energy and one.energy.source == baseline.energy.source:
         saving = 100 * (1 - one.energy.gross.mean / baseline.energy.gross.mean)
-    return replace(one, comparison=Comparison(baseline.label, drop, speedup, saving))
+    return replace(one, comparison=Comparison(baseline.label, baseline.valid is True, drop, speedup, saving))
 
 
 def _kin(one: Measured) -> tuple[object, ...]:

@@ -24,12 +24,12 @@ class Interval:
 
 
 def t_quantile(degrees: int) -> float:
-    """Student's t for a two-sided 95% interval; beyond 30 degrees of freedom the value for 30, slightly too wide."""
+    """Student's t for a two-sided 95% interval; beyond 30 degrees of freedom that of 30, slightly wide."""
     return _T_95[min(degrees, len(_T_95)) - 1]
 
 
 def over_repeats(values: Sequence[float]) -> Interval:
-    """Mean and 95% interval of one value per repeat. Requests are autocorrelated, so repeats are the sample."""
+    """Mean and 95% interval of one value per repeat: requests are autocorrelated, repeats are the sample."""
     count = len(values)
     mean = math.fsum(values) / count
     if count < 2:

@@ -44,7 +44,7 @@ class SummaryRow:
 
 
 def summarise(cells: Sequence[Cell]) -> list[SummaryRow]:
-    """A row per cell, in their order. A cell that is not complete has its state in `reasons` and no numbers."""
+    """A row per cell, in their order. One that is not complete has its state in `reasons` and no numbers."""
     return [summary_row(one) for one in measure(cells)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def table_of(measured: Sequence[Measured]) -> Table:
     columns: list[Column] = [
         ("cell", lambda one: one.label),
         ("accuracy [%]", lambda one: number(100 * one.accuracy.fraction, 2) if one.accuracy else ""),
-        ("drop [points]", lambda one: number(one.comparison.accuracy_drop_points, 2) if one.comparison else ""),
+        (
+            "drop [points]",
+            lambda one: number(one.comparison.accuracy_drop_points, 2) if one.comparison else "",
+        ),
         ("p50 [ms]", lambda one: significant(one.latency.p50_ms) if one.latency else ""),
         ("p95 [ms]", lambda one: significant(one.latency.p95_ms) if one.latency else ""),
         ("speed-up", lambda one: times(one.comparison.latency_speedup) if one.comparison else ""),
@@ -78,8 +82,15 @@ def significant(value: float | None) -> str:
     """Three significant digits or all digits before the point; blank for None."""
     if value is None:
         return ""
-    size = abs(value)
-    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
+    return number(value, _digits(value))
+
+
+def plus_minus(mean: float, half: float | None) -> str:
+    """A mean and its half-width to the same digits: three of the mean, one of the half-width at least."""
+    if half is None:
+        return significant(mean)
+    digits = max(_digits(mean), 0 if half <= 0 else min(6, math.ceil(-math.log10(half))))
+    return f"{number(mean, digits)} ± {number(half, digits)}"
 
 
 def times(value: float | None) -> str:
@@ -112,12 +123,16 @@ def latex(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])
 
 
+def _digits(value: float) -> int:
+    size = abs(value)
+    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+
+
 def _energy_columns(source: EnergySource) -> list[Column]:
     def energy_text(one: Measured) -> str:
         if not one.energy or one.energy.source != source:
             return ""
-        half = one.energy.gross.half
-        return significant(one.energy.gross.mean) + ("" if half is None else f" ± {significant(half)}")
+        return plus_minus(one.energy.gross.mean, one.energy.gross.half)
 
     def saving_text(one: Measured) -> str:
         if not one.energy or one.energy.source != source or not one.comparison:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import zmq
-import zmq.asyncio
-from zmq.auth.asyncio import AsyncioAuthenticator
 
 from testbed.deploy.deployer import WorkerProcess, log_tail
 from testbed.errors import LinkError, WorkerError
@@ -18,9 +17,11 @@ from testbed.link import messages
 from testbed.link.clock import Exchange
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message, Role
+from testbed.link.transport import Doorkeeper
 
 TICK_S = 0.1
 CLOCK_EXCHANGES = 32
+OUTBOX = "inproc://outbox"
 
 
 class Worker:
@@ -65,7 +66,7 @@ class Worker:
         seq = self._seq
         self._pending[seq] = asyncio.get_running_loop().create_future()
         try:
-            await self._hub.send(self.role, seq, body, deadline_s)
+            self._hub.send(self.role, seq, body, deadline_s)
             answer = await self._watch(self._pending[seq], doing, deadline_s, silence=True)
         finally:
             del self._pending[seq]
@@ -73,9 +74,17 @@ class Worker:
             raise WorkerError(f"{self.role} {self.node}, {doing}: {answer.message}")
         return answer
 
-    async def tell(self, body: Body) -> None:
+    async def watch(self, doing: str) -> None:
+        """Watch over the worker until cancelled.
+
+        Raises:
+            WorkerError: it ended or fell silent.
+        """
+        await self._watch(asyncio.get_running_loop().create_future(), doing, None, silence=True)
+
+    def tell(self, body: Body) -> None:
         """Send an order that has no answer."""
-        await self._hub.send(self.role, 0, body, None)
+        self._hub.send(self.role, 0, body, None)
 
     async def exchange_clocks(self) -> list[Exchange]:
         """Four-timestamp exchanges between this process's monotonic clock and the worker's."""
@@ -88,8 +97,7 @@ class Worker:
     async def dismiss(self, grace_s: float) -> None:
         """Say goodbye and see the process end."""
         if not self._ended.done():
-            with contextlib.suppress(LinkError):
-                await self.tell(messages.Bye())
+            self.tell(messages.Bye())
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._ended), grace_s)
         await self.process.stop(0.5)
@@ -116,72 +124,73 @@ class Worker:
 
 
 class ControlHub:
-    """The ROUTER that workers connect to. Only the keys handed to them are admitted."""
+    """The ROUTER that workers connect to. Only the keys handed to them are admitted.
+
+    A thread owns the socket and hands what it hears to the event loop.
+    """
 
     def __init__(self, run: str) -> None:
         self.run = run
         self.keys = new_keypair()
         self.client_keys: dict[Role, KeyPair] = {"edge": new_keypair(), "cloud": new_keypair()}
         self.workers: dict[str, Worker] = {}
-        self._context = zmq.asyncio.Context()
-        self._auth = AsyncioAuthenticator(self._context)
-        self._socket: zmq.asyncio.Socket | None = None
-        self._pump: asyncio.Task[None] | None = None
         self.endpoint = ""
+        self._context = zmq.Context()
+        self._outbox = self._context.socket(zmq.PUSH)
+        self._outbox.bind(OUTBOX)
+        self._router = self._context.socket(zmq.ROUTER)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
 
     async def __aenter__(self) -> ControlHub:
-        self._auth.start()
-        allowed = {keys.public.encode() for keys in self.client_keys.values()}
-        self._auth.configure_curve_callback(domain="*", credentials_provider=_Allowed(allowed))
-        socket = self._context.socket(zmq.ROUTER)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
-        socket.curve_server = True
-        socket.curve_publickey = self.keys.public.encode()
-        socket.curve_secretkey = self.keys.secret.encode()
-        self.endpoint = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
-        self._socket = socket
-        self._pump = asyncio.create_task(self._receive(socket))
+        router = self._router
+        router.setsockopt(zmq.LINGER, 1000)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        router.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
+        router.curve_server = True
+        router.curve_publickey = self.keys.public.encode()
+        router.curve_secretkey = self.keys.secret.encode()
+        allowed = frozenset(keys.public for keys in self.client_keys.values())
+        # Whoever else knocks on this loopback port is turned away; nothing of the measurement depends on it.
+        self._door = Doorkeeper(self._context, router, allowed, lambda event, detail: None)
+        self.endpoint = f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}"
+        self._thread.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._pump is not None:
-            self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump
-        if self._socket is not None:
-            self._socket.close(linger=0)
-        self._auth.stop()
+        self._outbox.send(b"")
+        await asyncio.to_thread(self._thread.join)
+        self._outbox.close(linger=0)
+        self._door.join()
         self._context.term()
 
-    async def send(self, role: Role, seq: int, body: Body, deadline_s: float | None) -> None:
-        """Send one message.
-
-        Raises:
-            LinkError: that worker is not connected.
-        """
-        assert self._socket is not None  # noqa: S101  (entered)
+    def send(self, role: Role, seq: int, body: Body, deadline_s: float | None) -> None:
+        """Send one message. A worker that is gone does not get it, which its watcher notices."""
         data = messages.encode(Message(run=self.run, seq=seq, deadline_s=deadline_s, body=body))
-        try:
-            await self._socket.send_multipart([role.encode(), data])
-        except zmq.ZMQError as error:
-            raise LinkError(f"{role}: not connected to the control plane ({error.strerror})") from error
+        self._outbox.send_multipart([role.encode(), data])
 
-    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+    def _serve(self) -> None:
+        outgoing = self._context.socket(zmq.PULL)
+        outgoing.connect(OUTBOX)
+        poller = zmq.Poller()
+        poller.register(outgoing, zmq.POLLIN)
+        poller.register(self._router, zmq.POLLIN)
         while True:
-            identity, data = await socket.recv_multipart()
-            with contextlib.suppress(LinkError):  # not from a worker of this run: nobody waits for it
-                worker = self.workers.get(identity.decode(errors="replace"))
-                message = messages.decode(data, self.run)
-                if worker is not None:
-                    worker.heard(message)
+            ready = dict(poller.poll())
+            if outgoing in ready:
+                parts = outgoing.recv_multipart()
+                if len(parts) == 1:
+                    break
+                with contextlib.suppress(zmq.ZMQError):
+                    self._router.send_multipart(parts)
+            if self._router in ready:
+                identity, *parts = self._router.recv_multipart()
+                self._loop.call_soon_threadsafe(self._heard, identity, parts)
+        outgoing.close(linger=0)
+        self._router.close()
 
-
-class _Allowed:
-    def __init__(self, keys: set[bytes]) -> None:
-        self._keys = keys
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Whether a client with this public key (Z85) may connect."""
-        return key in self._keys
+    def _heard(self, identity: bytes, parts: list[bytes]) -> None:
+        worker = self.workers.get(identity.decode(errors="replace"))
+        if worker is not None and len(parts) == 1:
+            with contextlib.suppress(LinkError):  # not of this run or version: its watcher will miss the answer
+                worker.heard(messages.decode(parts[0], self.run))

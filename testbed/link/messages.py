@@ -102,6 +102,15 @@ class Bye(_Body, frozen=True, kw_only=True):
     """Exit."""
 
 
+class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The line of JSON that a worker reads from its standard input: keys never stand on a command line."""
+
+    control_endpoint: str
+    control_public: Z85Key
+    keys: KeyPair
+    node: str
+
+
 class Hello(_Body, frozen=True, kw_only=True):
     """A worker's first message: who it is and what it runs on."""
 

@@ -93,7 +93,8 @@ def verify(folder: Path, expected_hash: str | None = None) -> ModelCard:
     card = load_card(folder)
     if expected_hash is not None and card.hash != expected_hash:
         raise ModelError(
-            f"{folder}: artefact {card.hash[:12]}… instead of {expected_hash[:12]}…; deploy the artefact again"
+            f"{folder}: artefact {card.hash[:12]}… instead of {expected_hash[:12]}…; "
+            "deploy the artefact again"
         )
     for name, expected in card.files.items():
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any
 
 import msgspec
@@ -130,13 +131,10 @@ def _open(path: Path, expected_sha256: str) -> NDArray[Any]:
     try:
         if file_digest(path) != expected_sha256:
             raise DataError(f"{path}: differs from what {CARD_NAME} says; deploy the bundle again")
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # Not np.load, which guesses the format and would take archives and pickles too.
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, SyntaxError, TokenError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{path}: not a single array")
-    return array
 
 
 def _check(folder: Path, inputs: NDArray[Any], labels: NDArray[Any], classes: list[str]) -> None:

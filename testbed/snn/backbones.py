@@ -87,6 +87,7 @@ class SpikingResNet18(nn.Module):
 
     def __init__(self, width: int, in_channels: int, classes: int, lif: Neuron) -> None:
         super().__init__()
+        self.width = width
         self.stem = _conv_bn(in_channels, width, 3)
         self.segments = nn.ModuleDict({"stem": lif.build()})
         inputs = width
@@ -121,14 +122,13 @@ class SpikingResNet18(nn.Module):
 
     def feature_shape(self, split: str, image_size: int) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a split for square images."""
-        width = self.stem[0].out_channels
         if split == "stem":
-            return width, image_size, image_size
+            return self.width, image_size, image_size
         stage = int(split.removeprefix("stage"))
         side = image_size
         for _ in range(stage - 1):
             side = (side + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
-        return width * RESNET18_STAGES[stage - 1], side, side
+        return self.width * RESNET18_STAGES[stage - 1], side, side
 
 
 def direct_code(current: Tensor, timesteps: int) -> Tensor:

@@ -1,0 +1,294 @@
+"""The `testbed` command: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from testbed.errors import TestbedError
+from testbed.record.schema import Status
+
+P = ParamSpec("P")
+EXIT_FAILED, EXIT_ABORTED = 1, 130
+
+app = typer.Typer(
+    help="Energy, latency, accuracy and traffic of spiking edge-cloud co-inference, measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+ExperimentFile = Annotated[Path, typer.Argument(help="an experiments/*.yaml", metavar="EXPERIMENT.yaml")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key of the file")]
+Edge = Annotated[Path | None, typer.Option("--edge", metavar="FILE", help="the device that plays the edge")]
+Cloud = Annotated[Path | None, typer.Option("--cloud", metavar="FILE", help="the device that plays the cloud")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="PATH", help="folder or zip with train/CLASS/* and test/CLASS/*")
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept")]
+ResultsFolder = Annotated[Path, typer.Argument(help="the results of one experiment", metavar="RESULTS/EXPERIMENT")]
+IncludeInvalid = Annotated[bool, typer.Option("--include-invalid", help="draw cells that missed a validity gate")]
+
+
+def _readable(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors that a user can act on are one line, not a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TestbedError as error:
+            errors.print(f"testbed: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(EXIT_FAILED) from error
+
+    return run
+
+
+@app.command()
+@_readable
+def run(
+    experiment: ExperimentFile,
+    overrides: Set = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    data: Data = None,
+    results: Results = Path("results"),
+    resume: Annotated[bool, typer.Option("--resume", help="measure only what is missing")] = False,
+) -> None:
+    """Measure an experiment; then its summary, figures and report."""
+    from testbed.campaign import Campaign, plan
+
+    with console.status("Preparing models, data and nodes"):
+        planned = plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
+    started = time.monotonic()
+    with _Bars() as bars:
+        campaign = Campaign(planned, bars, {"argv": sys.argv[1:], "file": str(experiment)})
+        statuses = asyncio.run(_interruptible(campaign, resume))
+    console.print(f"Measured in {time.monotonic() - started:.0f} s.")
+    _analyse(planned.folder)
+    _exit_for(statuses)
+
+
+@app.command("plan")
+@_readable
+def plan_(
+    experiment: ExperimentFile,
+    overrides: Set = None,
+    edge: Edge = None,
+    cloud: Cloud = None,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Show the cells of an experiment, what is measured already and about how long the rest takes."""
+    from testbed.campaign import complete_attempt, plan
+
+    planned = plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
+    repeats = planned.experiment.repeats
+    table = Table("cell", "what", "model", "measured repeats", box=None)
+    for cell in planned.cells:
+        done = sum(complete_attempt(cell.folder, repeat) is not None for repeat in range(repeats))
+        table.add_row(cell.cell, cell.label, cell.card.name, f"{done} of {repeats}")
+    console.print(table)
+    missing = len(planned.missing())
+    console.print(f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder}")
+    seconds = planned.seconds_per_repeat()
+    if missing and seconds is not None:
+        console.print(f"About {missing * seconds / 60:.1f} min left, at {seconds:.1f} s for a repeat measured so far.")
+
+
+@app.command()
+@_readable
+def train(
+    recipe: Annotated[Path, typer.Argument(help="an experiments/train/*.yaml", metavar="RECIPE.yaml")],
+    data: Data = None,
+    results: Results = Path("results"),
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="train anew, though trained weights ship with the recipe")
+    ] = False,
+) -> None:
+    """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
+    from testbed.runtime.artefact import load_card
+    from testbed.snn.artefact import train as run_training
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("preparing", total=None)
+
+        def report(now: Any) -> None:
+            text = f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
+            progress.update(task, description=text, completed=now.step, total=now.steps)
+
+        folders = run_training(recipe, results / "models", data, report, retrain=retrain)
+    table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
+    for folder in folders:
+        card = load_card(folder)
+        per_step = [
+            " ".join(f"{value:.4f}" for value in card.accuracy_per_timestep[key]) for key in ("full", "split")
+        ]
+        code = "x".join(map(str, card.code_shape or []))
+        table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
+    console.print(table)
+
+
+@app.command()
+@_readable
+def show(folder: ResultsFolder) -> None:
+    """Print the table of an experiment's results."""
+    from testbed.record.reader import read_campaign
+
+    _print_table(read_campaign(folder))
+
+
+@app.command()
+@_readable
+def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
+    """Draw the figures of an experiment's results."""
+    from analysis.figures import write_figures
+    from testbed.record.reader import read_campaign
+
+    for path in write_figures(folder, read_campaign(folder), include_invalid=include_invalid):
+        console.print(str(path), highlight=False)
+
+
+@app.command()
+@_readable
+def tables(folder: ResultsFolder) -> None:
+    """Write summary.csv, and the table as Markdown and LaTeX."""
+    from analysis.summary import write_summary
+    from analysis.tables import write_tables
+    from testbed.record.reader import read_campaign
+
+    cells = read_campaign(folder)
+    for path in (write_summary(folder, cells), *write_tables(folder, cells)):
+        console.print(str(path), highlight=False)
+
+
+@app.command()
+@_readable
+def report(folder: ResultsFolder) -> None:
+    """Write report.html: one file with tables, figures, and how sure they are."""
+    from analysis.report import write_report
+    from testbed.record.reader import read_campaign
+
+    console.print(str(write_report(folder, read_campaign(folder))), highlight=False)
+
+
+@app.command()
+@_readable
+def replay(
+    folder: Annotated[Path, typer.Argument(help="a cell measured without exit", metavar="RESULTS/EXPERIMENT/CELL")],
+    threshold: Annotated[list[float], typer.Option("--threshold", help="α; may be given several times")],
+    policy: Annotated[str, typer.Option(help="max_softmax, entropy or margin")] = "max_softmax",
+    accumulate: Annotated[str, typer.Option(help="mean or sum of the logits")] = "mean",
+) -> None:
+    """Apply an exit policy to recorded timesteps, without hardware."""
+    from typing import get_args
+
+    from analysis.replay import replay as run_replay
+    from testbed.record.exits import Accumulate, Policy
+    from testbed.record.reader import read_cell
+
+    if policy not in get_args(Policy) or accumulate not in get_args(Accumulate):
+        raise TestbedError(f"no exit policy {policy} on {accumulate}; see testbed replay --help")
+    outcome = run_replay(read_cell(folder), policy, accumulate, threshold)  # type: ignore[arg-type]
+    table = Table("threshold", "accuracy", "mean exit timestep", box=None)
+    for row in outcome.itertuples():
+        table.add_row(f"{row.threshold:g}", f"{row.accuracy:.4f}", f"{row.mean_exit_timestep:.2f}")
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point of the `testbed` command."""
+    app()
+
+
+class _Bars:
+    """Progress of a campaign: one bar over its attempts, one over the present attempt."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console)
+        self._all: TaskID | None = None
+        self._one: TaskID | None = None
+        self._title = ""
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def attempt(self, number: int, of: int, title: str) -> None:
+        if self._all is None or self._one is None:
+            self._all = self._progress.add_task("repeats", total=of)
+            self._one = self._progress.add_task(title)
+        self._title = title
+        self._progress.update(self._all, completed=number - 1, total=of)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        if self._one is not None:
+            self._progress.update(self._one, description=f"{self._title}: {name}", completed=done, total=max(total, 1))
+
+
+async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, campaign.interrupt)
+    statuses: list[Status] = await campaign.run(resume=resume)
+    return statuses
+
+
+def _analyse(folder: Path) -> None:
+    """Everything that is made from the results, then the table."""
+    from analysis.figures import write_figures
+    from analysis.report import write_report
+    from analysis.summary import write_summary
+    from analysis.tables import write_tables
+    from testbed.record.reader import read_campaign
+
+    cells = read_campaign(folder)
+    with console.status("Drawing figures and writing the report"):
+        summary = write_summary(folder, cells)
+        write_tables(folder, cells)
+        if any(cell.complete for cell in cells):
+            write_figures(folder, cells)
+        html = write_report(folder, cells)
+    _print_table(cells)
+    console.print(f"{summary}  {folder / 'figures'}/  {html}", highlight=False, soft_wrap=True)
+
+
+def _print_table(cells: list[Any]) -> None:
+    from analysis.tables import table
+
+    headers, rows = table(cells)
+    shown = Table(*headers, box=None, header_style="bold")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _exit_for(statuses: list[Status]) -> None:
+    """Exit code 0 only for what is complete and valid."""
+    if all(status.state == "complete" and status.valid for status in statuses):
+        return
+    for status in statuses:
+        for reason in status.reasons:
+            errors.print(f"{status.state}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if any(status.state == "failed" for status in statuses):
+        raise typer.Exit(EXIT_FAILED)
+    raise typer.Exit(EXIT_ABORTED if any(status.state == "aborted" for status in statuses) else EXIT_FAILED)

@@ -1,0 +1,233 @@
+"""The life of one repeat of one cell: deploy → load → warm up → sync clocks → idle baseline → measure → idle
+baseline → sync clocks → finish → collect → teardown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from devices.profile import Profile, SshReach
+from testbed.control import ControlHub, Worker
+from testbed.deploy.deployer import Deployer
+from testbed.deploy.local import LocalDeployer
+from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
+from testbed.experiment import Deadlines
+from testbed.link import messages
+from testbed.link.clock import estimate
+from testbed.link.keys import KeyPair, new_keypair
+from testbed.link.messages import CellConfig, Role, WorkerStart
+from testbed.record.log import write_json
+from testbed.record.schema import ClockEstimate
+
+ATTEMPT_FILE = "attempt.json"
+"""Written last into an attempt's folder: an attempt without it was interrupted."""
+
+GOODBYE_S = 3.0
+CANCEL_S = 10.0
+ROLES: tuple[Role, Role] = ("cloud", "edge")
+
+Phase = Callable[[str, int, int], None]
+"""Told of progress: what is being done, how much of it is done, of how much."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one repeat of one cell. Folders are on the workstation; `samples` index the bundle."""
+
+    folder: Path
+    logs: Path
+    repeat: int
+    config: CellConfig
+    profiles: dict[Role, Profile]
+    artefact: Path
+    artefact_hash: str
+    bundle: Path
+    bundle_hash: str
+    samples: Sequence[int]
+    warmup: Sequence[int]
+    idle_s: float
+    curve: bool
+    deadlines: Deadlines
+
+
+def deployer(profile: Profile) -> Deployer:
+    """The way to reach a node.
+
+    Raises:
+        DeployError: this testbed cannot reach nodes that way.
+    """
+    if isinstance(profile.reach, SshReach):
+        raise DeployError(f"{profile.name}: this version reaches local nodes only, not {profile.reach.ssh} over SSH")
+    return LocalDeployer(profile)
+
+
+class Orchestrator:
+    """Runs attempts, one after the other; `cancel` ends the running one at its next request."""
+
+    def __init__(self, run: str, on_phase: Phase) -> None:
+        self.run = run
+        self._on_phase = on_phase
+        self._workers: dict[Role, Worker] = {}
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """End the running attempt at its next request; what it measured is collected."""
+        self.cancelled = True
+        for worker in self._workers.values():
+            worker.tell(messages.Cancel())
+
+    async def attempt(self, attempt: Attempt) -> bool:
+        """Measure one repeat; returns whether all of it was measured (False: cancelled).
+
+        Raises:
+            TestbedError: with the names of the nodes that failed. What was recorded is on disk.
+        """
+        deployers = {role: deployer(attempt.profiles[role]) for role in ROLES}
+        async with ControlHub(self.run) as hub:
+            self._workers = {}
+            try:
+                return await self._measure(hub, deployers, attempt)
+            finally:
+                await asyncio.gather(*(worker.dismiss(GOODBYE_S) for worker in self._workers.values()))
+                for role in ROLES:
+                    await deployers[role].fetch(role, attempt.folder)
+                self._workers = {}
+
+    async def _measure(self, hub: ControlHub, deployers: dict[Role, Deployer], attempt: Attempt) -> bool:
+        started = time.monotonic()
+        facts = await self._start(hub, deployers, attempt)
+        loaded = await self._load(deployers, attempt)
+        edge = self._workers["edge"]
+        self._on_phase("warm-up", 0, len(attempt.warmup))
+        await edge.ask(messages.WarmUp(samples=list(attempt.warmup)), "warming up")
+        clock = await self._sync(attempt, "before")
+        self._on_phase("idle baseline", 0, 1)
+        await self._each(lambda worker: worker.ask(self._idle(attempt, "before"), "resting before measuring"))
+        total = len(attempt.samples)
+        edge.on_progress = lambda done, _: self._on_phase("measuring", done, total)
+        self._on_phase("measuring", 0, total)
+        first = attempt.repeat * total
+        order = messages.Measure(samples=list(attempt.samples), first_request_id=first)
+        cloud = self._workers["cloud"]
+        answer = await self._beside(edge.ask(order, "measuring"), cloud)
+        measured = int(answer.detail["measured"])
+        self._on_phase("measuring", measured, total)
+        self._on_phase("idle baseline", 1, 1)
+        await self._each(lambda worker: worker.ask(self._idle(attempt, "after"), "resting after measuring"))
+        clock += await self._sync(attempt, "after")
+        finished = await self._each(lambda worker: worker.ask(messages.Finish(), "closing its record"))
+        complete = measured == total and not self.cancelled
+        if complete:
+            document = {
+                "seconds": time.monotonic() - started,
+                "clock": clock,
+                "nodes": {
+                    role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
+                    for role in ROLES
+                },
+            }
+            write_json(attempt.folder / ATTEMPT_FILE, document)
+        return complete
+
+    async def _start(
+        self, hub: ControlHub, deployers: dict[Role, Deployer], attempt: Attempt
+    ) -> dict[Role, messages.Hello]:
+        self._on_phase("starting workers", 0, 1)
+        for role in ROLES:
+            node = attempt.profiles[role].name
+            start = WorkerStart(
+                control_endpoint=hub.endpoint,
+                control_public=hub.keys.public,
+                keys=hub.client_keys[role],
+                node=node,
+            )
+            process = await deployers[role].start(
+                role, self.run, start, attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.name}-{role}.log"
+            )
+            worker = Worker(hub, role, node, process, attempt.deadlines.silence_s)
+            self._workers[role] = hub.workers[role] = worker
+        return await self._each(lambda worker: worker.hello(attempt.deadlines.start_s))
+
+    async def _load(self, deployers: dict[Role, Deployer], attempt: Attempt) -> dict[Role, messages.Loaded]:
+        """Load the cloud, whose data plane the edge then connects to."""
+        self._on_phase("loading", 0, 1)
+        server = new_keypair() if attempt.curve else None
+        client = new_keypair() if attempt.curve else None
+        answers: dict[Role, messages.Loaded] = {}
+        for role in ROLES:
+            folder = deployers[role]
+            keys: KeyPair | None = server if role == "cloud" else client
+            load = messages.Load(
+                profile=attempt.profiles[role],
+                role=role,
+                repeat=attempt.repeat,
+                config=attempt.config,
+                artefact=await folder.push(attempt.artefact, attempt.artefact_hash),
+                artefact_hash=attempt.artefact_hash,
+                bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if role == "edge" else None,
+                bundle_hash=attempt.bundle_hash if role == "edge" else None,
+                out_dir=folder.node_folder(attempt.folder, role),
+                data_endpoint=answers["cloud"].data_endpoint if role == "edge" else None,
+                data_keys=keys,
+                data_server_public=server.public if server is not None and role == "edge" else None,
+                allowed_clients=[client.public] if client is not None and role == "cloud" else [],
+            )
+            answers[role] = await self._workers[role].ask(load, "loading", attempt.deadlines.load_s)
+        return answers
+
+    def _idle(self, attempt: Attempt, when: Literal["before", "after"]) -> messages.Idle:
+        return messages.Idle(seconds=attempt.idle_s, phase=f"idle_{when}")
+
+    async def _sync(self, attempt: Attempt, when: Literal["before", "after"]) -> list[ClockEstimate]:
+        self._on_phase("syncing clocks", 0, 1)
+        estimates = []
+        for worker in self._workers.values():
+            offset = estimate(await worker.exchange_clocks())
+            estimates.append(
+                ClockEstimate(
+                    node=worker.node,
+                    repeat=attempt.repeat,
+                    when=when,
+                    t_ns=time.monotonic_ns(),
+                    offset_ns=offset.offset_ns,
+                    bound_ns=offset.bound_ns,
+                    rtt_ns=offset.rtt_ns,
+                    exchanges=offset.exchanges,
+                )
+            )
+        return estimates
+
+    async def _each(self, ask: Callable[[Worker], Awaitable[Any]]) -> dict[Role, Any]:
+        """Ask both workers at once; a failure names every node that failed."""
+        roles = list(self._workers)
+        answers = await asyncio.gather(*(ask(self._workers[role]) for role in roles), return_exceptions=True)
+        failures = {role: answer for role, answer in zip(roles, answers, strict=True) if isinstance(answer, Exception)}
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        if len(failures) == 1:
+            raise next(iter(failures.values()))
+        if failures:
+            raise NodeFailures("this step", failures)
+        return dict(zip(roles, answers, strict=True))
+
+    async def _beside(self, work: Awaitable[Any], other: Worker) -> Any:
+        """Wait for one worker's work while watching that the other one lives."""
+        running = asyncio.ensure_future(work)
+        watching = asyncio.ensure_future(other.watch("serving"))
+        try:
+            await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done() and not running.done():
+                error = watching.exception()
+                raise error if error is not None else WorkerError(f"{other.node} ended")
+            return await running
+        finally:
+            for task in (running, watching):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, TestbedError):
+                    await task

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from testbed.record.exits import accumulate, confidence, exit_timestep
+from testbed.record.log import RowLog, write_json
+from testbed.record.reader import Cell, read_cell
+from testbed.record.schema import (
+    SCHEMA_VERSION,
+    ClockEstimate,
+    EventRow,
+    Manifest,
+    NetworkRow,
+    PowerRow,
+    RequestRow,
+    Status,
+    TimestepRow,
+)
+from testbed.record.tables import TABLES, write_table
+
+T = 4
+REQUESTS = 40
+MS = 1_000_000
+SECOND = 1_000 * MS
+FEATURES = [64, 8, 8]
+OFFSET_NS = 7 * SECOND
+IDLE_MW = 5000.0
+
+MakeCell = Callable[..., Cell]
+
+
+def logits_of_all_requests() -> tuple[np.ndarray, np.ndarray]:
+    """Logits [T, N, 10] that get surer with time, and labels [N]; the same in every cell and repeat."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, 10, REQUESTS)
+    logits = rng.normal(0, 1.6, (T, REQUESTS, 10))
+    logits[:, np.arange(REQUESTS), labels] += 1.7
+    return logits, labels
+
+
+@pytest.fixture
+def make_cell(tmp_path: Path) -> MakeCell:
+    """Writes a cell with the real writers and reads it back.
+
+    The edge draws `busy_mw` throughout a repeat's window and IDLE_MW in its idle phases; request i of a
+    repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends.
+    """
+
+    def make(
+        label: str,
+        mode: str = "co_inference",
+        *,
+        latency_ms: float = 20.0,
+        busy_mw: float = 6000.0,
+        rule: dict[str, Any] | None = None,
+        baseline: bool = False,
+        emulated: bool = True,
+        payload_per_step: int = 32,
+        wrong: int = 0,
+        outcomes: dict[int, str] | None = None,
+        repeats: int = 3,
+        state: str = "complete",
+        valid: bool | None = True,
+        reasons: list[str] | None = None,
+        position: int = 0,
+        metered: bool = True,
+        jitter_mw: float = 0.0,
+        cloud_mw: float | None = None,
+    ) -> Cell:
+        folder = tmp_path / "toy" / label.replace(" ", "-").replace("/", "-").replace("<", "")
+        source, scope = ("emulated", "emulated") if emulated else ("ina3221", "module")
+        kind = "emulated" if emulated else "jetson"
+        power = [{"source": source, "rail": "VDD_IN"}] if metered else []
+        logits, labels = logits_of_all_requests()
+        running = accumulate(logits)
+        sure = confidence(running)
+        exits = exit_timestep(sure, rule["threshold"]) if rule else np.full(REQUESTS, T)
+        rng = np.random.default_rng(3)
+        logs = {name: RowLog(folder / "parts" / f"{name}.jsonl") for name in TABLES}
+        clock: list[ClockEstimate] = []
+        events = RowLog(folder / "events.jsonl")
+        for repeat in range(repeats if state == "complete" else 1):
+            zero = (repeat + 1) * 100 * SECOND
+            begin = zero + 3 * SECOND
+            now = begin + 20 * MS
+            for i in range(REQUESTS):
+                took = round((latency_ms + i % 3) * MS)
+                steps = int(exits[i])
+                outcome = (outcomes or {}).get(i, "ok")
+                answer = int(running[steps - 1, i].argmax())
+                if i < wrong:
+                    answer = (int(labels[i]) + 1) % 10
+                sent = 0 if mode == "edge_only" else payload_per_step * steps
+                cloud = 0.0 if mode == "edge_only" else 0.3 * took / MS
+                logs["requests"].append(
+                    RequestRow(
+                        request_id=i,
+                        sample_index=i,
+                        repeat=repeat,
+                        label=int(labels[i]),
+                        prediction=answer if outcome == "ok" else None,
+                        outcome=outcome,  # type: ignore[arg-type]
+                        exit_timestep=steps if outcome == "ok" else None,
+                        t_start_ns=now,
+                        t_end_ns=now + took,
+                        latency_ms=took / MS,
+                        edge_compute_ms=0.4 * took / MS,
+                        encode_ms=0.1 * took / MS,
+                        network_ms=0.0 if mode == "edge_only" else 0.1 * took / MS,
+                        cloud_compute_ms=cloud,
+                        payload_up_bytes=sent,
+                        payload_down_bytes=40 * steps,
+                        wire_up_bytes=sent + 80 * steps if sent else 0,
+                        wire_down_bytes=120 * steps,
+                    )
+                )
+                logs["timesteps"].append(
+                    *(
+                        TimestepRow(
+                            request_id=i,
+                            repeat=repeat,
+                            timestep=t + 1,
+                            logits=logits[t, i].tolist(),
+                            confidence=float(sure[t, i]),
+                            code_spikes=None,
+                            code_bits=None,
+                            payload_bytes=None,
+                            t_send_ns=None,
+                            t_reply_ns=None,
+                            cloud_compute_ms=None,
+                        )
+                        for t in range(steps)
+                    )
+                )
+                now += took
+            measured = now + 20 * MS
+            marks = {
+                "idle_before": zero,
+                "warmup": zero + 2 * SECOND,
+                "measure": begin,
+                "idle_after": measured,
+                "end": measured + 2 * SECOND,
+            }
+            for node, shift in (("board", 0), ("server", OFFSET_NS)):
+                for name, at in marks.items():
+                    events.append(
+                        EventRow(
+                            node=node, t_ns=at + shift, repeat=repeat, event="phase", detail={"phase": name}
+                        )
+                    )
+                clock.append(
+                    ClockEstimate(
+                        node=node, repeat=repeat, when="before", t_ns=zero, offset_ns=shift, bound_ns=50_000,
+                        rtt_ns=100_000, exchanges=8,
+                    )
+                )  # fmt: skip
+            offset = (repeat - 1) * jitter_mw
+            for at in range(zero, measured + 2 * SECOND + 1, 10 * MS):
+                busy = begin <= at < measured
+                noise = 0.0 if jitter_mw == 0 else rng.normal(0, 40)
+                mw = (busy_mw + offset if busy else IDLE_MW) + noise
+                if metered:
+                    logs["power"].append(
+                        PowerRow(node="board", source=source, rail="VDD_IN", scope=scope, t_ns=at, mw=mw)  # type: ignore[arg-type]
+                    )
+            if cloud_mw is not None:
+                # Only while the requests run, on the cloud's own clock: any other window would miss some of it.
+                for at in range(begin + OFFSET_NS, measured + OFFSET_NS + 1, 10 * MS):
+                    logs["power"].append(
+                        PowerRow(
+                            node="server", source="nvml", rail="GPU", scope="board", t_ns=at, mw=cloud_mw
+                        )
+                    )
+            logs["network"].append(
+                NetworkRow(
+                    node="board", t_ns=now, interface="lo", tx_bytes=1, rx_bytes=1, rtt_ms=0.1, retransmits=0
+                )
+            )
+        events.close()
+        for name, log in logs.items():
+            log.close()
+            write_table(folder / f"{name}.parquet", TABLES[name], [log.path])
+        write_json(folder / "clock.json", clock)
+        cloud_power = [] if cloud_mw is None else [{"source": "nvml"}]
+        nodes = {
+            "edge": {"name": "board", "profile": {"name": "board", "kind": kind, "power": power}},
+            "cloud": {"name": "server", "profile": {"name": "server", "kind": "host", "power": cloud_power}},
+        }
+        write_json(
+            folder / "manifest.json",
+            Manifest(
+                schema=SCHEMA_VERSION,
+                experiment="toy",
+                cell=folder.name,
+                label=label,
+                mode=mode,  # type: ignore[arg-type]
+                codec="bitpack" if mode == "co_inference" else None,
+                exit=rule,
+                repeats=repeats,
+                config={"baseline": baseline, "position": position},
+                dataset={"name": "digits", "variant": "tiny", "samples": REQUESTS},
+                model={
+                    "name": "toy",
+                    "backbone": "resnet18",
+                    "feature_shape": FEATURES,
+                    "code_shape": [16, 4, 4],
+                    "compression": 512.0,
+                    "timesteps": T,
+                    "bottleneck": True,
+                    "split": "layer2",
+                },
+                code={"version": "0.1.0", "commit": "abc123"},
+                nodes=nodes,
+                link={"requested": {"profile": "wifi"}},
+                created="2025-03-04T10:00:00Z",
+            ),
+        )
+        write_json(
+            folder / "status.json",
+            Status(
+                schema=SCHEMA_VERSION,
+                state=state,  # type: ignore[arg-type]
+                valid=valid if state == "complete" else None,
+                reasons=reasons or [],
+                repeats_done=list(range(repeats)) if state == "complete" else [],
+            ),
+        )
+        return read_cell(folder)
+
+    return make
+
+
+RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
+
+
+@pytest.fixture
+def campaign(make_cell: MakeCell) -> list[Cell]:
+    """A baseline, its exit, the cloud, co-inference with and without exit, and one that failed."""
+    return [
+        make_cell("edge only", "edge_only", latency_ms=80, busy_mw=6000, baseline=True, jitter_mw=30),
+        make_cell("edge only, exit", "edge_only", latency_ms=45, busy_mw=6000, rule=RULE, position=1,
+                  jitter_mw=30),
+        make_cell("cloud only", "cloud_only", latency_ms=30, busy_mw=5200, payload_per_step=3072, position=2,
+                  jitter_mw=30),
+        make_cell("co-inference", latency_ms=25, busy_mw=5600, position=3, wrong=3, jitter_mw=30),
+        make_cell("co-inference, exit", latency_ms=12, busy_mw=5600, rule=RULE, position=4, jitter_mw=30),
+        make_cell("lossy link", state="failed", reasons=["server: went silent"], position=5),
+    ]  # fmt: skip

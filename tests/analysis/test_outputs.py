@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis import figures
+from analysis.figures import draw, write_figures
+from analysis.report import write_report
+from analysis.summary import SummaryRow, write_summary
+from analysis.tables import table, write_tables
+from testbed.errors import RecordError
+from testbed.record.schema import SUMMARY_COLUMNS
+
+
+def test_summary_has_exactly_the_agreed_columns(campaign, tmp_path: Path) -> None:
+    path = write_summary(tmp_path, campaign)
+    assert path.read_text().splitlines()[0] == ",".join(SUMMARY_COLUMNS)
+    assert tuple(field.name for field in dataclasses.fields(SummaryRow)) == SUMMARY_COLUMNS
+
+
+def test_summary_is_blank_and_not_zero_where_nothing_applies(campaign, tmp_path: Path) -> None:
+    with write_summary(tmp_path, campaign).open() as file:
+        edge, edge_exit, cloud, co, _, failed = csv.DictReader(file)
+    assert {edge[c] for c in ("compression", "payload_up_bytes", "wire_up_bytes", "mean_exit_timestep")} == {
+        ""
+    }
+    assert edge["latency_speedup"] == "1"
+    assert float(edge_exit["mean_exit_timestep"]) > 1
+    assert cloud["payload_up_bytes"] == str(4 * 3072)
+    assert cloud["reduction_vs_packed"] == cloud["compression"] == cloud["cloud_energy_mj"] == ""
+    assert (co["compression"], co["energy_source"], co["valid"]) == ("512", "emulated", "true")
+    assert float(co["energy_mj_ci95"]) > 0
+    filled = {name: value for name, value in failed.items() if value}
+    assert filled == {
+        "cell": "lossy-link",
+        "mode": "co_inference",
+        "reasons": "failed; server: went silent",
+    }
+
+
+def test_emulated_energy_says_so_in_the_header(campaign) -> None:
+    headers, rows = table(campaign)
+    assert "energy (emulated) [mJ]" in headers
+    assert not any("measured" in header for header in headers)
+    assert all(len(row) == len(headers) for row in rows)
+    assert " ± " in rows[0][headers.index("energy (emulated) [mJ]")]
+
+
+def test_emulated_and_measured_energies_have_a_column_each(make_cell) -> None:
+    headers, rows = table([make_cell("model"), make_cell("sensor", emulated=False)])
+    emulated, measured = (headers.index(f"energy ({kind}) [mJ]") for kind in ("emulated", "measured"))
+    assert [bool(row[emulated]) for row in rows] == [True, False]
+    assert [bool(row[measured]) for row in rows] == [False, True]
+
+
+def test_paper_tables_escape_what_latex_and_markdown_would_read(make_cell, tmp_path: Path) -> None:
+    markdown, latex = write_tables(tmp_path, [make_cell("50% | a_b & c")])
+    assert "50% \\| a\\_b & c" in markdown.read_text()
+    tex = latex.read_text()
+    assert r"50\% | a\_b \& c" in tex
+    assert r"accuracy [\%]" in tex
+    assert "±" not in tex
+    assert tex.index(r"\toprule") < tex.index(r"\midrule") < tex.index(r"\bottomrule")
+
+
+def test_every_figure_is_written_as_png_and_pdf(campaign, tmp_path: Path) -> None:
+    paths = write_figures(tmp_path, campaign)
+    names = {f"{name}.{kind}" for name in ("tradeoff", "stages", "power", "exits") for kind in ("png", "pdf")}
+    assert {path.name for path in paths} == names
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
+
+
+def test_a_failed_and_an_invalid_cell_are_refused_by_figures_and_named(make_cell) -> None:
+    cells = [
+        make_cell("good"),
+        make_cell("throttled", valid=False, reasons=["throttled for 3 s"]),
+        make_cell("dead", state="failed"),
+    ]
+    for drawing in draw(cells):
+        assert "Left out: throttled (invalid), dead (failed)." in drawing.caption
+    for drawing in draw(cells, include_invalid=True):
+        assert "Left out: dead (failed)." in drawing.caption
+
+
+def test_figures_of_nothing_valid_are_an_error(make_cell) -> None:
+    with pytest.raises(RecordError, match=r"no figure can be drawn.*dead \(failed\)"):
+        draw([make_cell("dead", state="failed")])
+
+
+def test_power_is_left_out_where_nothing_was_metered(make_cell, caplog: pytest.LogCaptureFixture) -> None:
+    names = [drawing.name for drawing in draw([make_cell("bare", metered=False)])]
+    assert names == ["tradeoff", "stages", "exits"]
+    assert "power: no cell has power samples" in caplog.text
+
+
+def test_axes_of_emulated_quantities_say_so(campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: dict[str, list[str]] = {}
+    finish = figures._finished  # noqa: SLF001
+
+    def spy(name, figure, caption, note):
+        axes = figure.axes
+        texts[name] = [a.get_xlabel() + a.get_ylabel() + "/" + a.get_title("right") for a in axes]
+        return finish(name, figure, caption, note)
+
+    monkeypatch.setattr(figures, "_finished", spy)
+    draw(campaign)
+    for name in ("tradeoff", "stages", "power"):
+        assert all("(emulated)" in text and text.endswith("/emulated") for text in texts[name])
+    assert not any("emulated" in text for text in texts["exits"])
+
+
+def test_the_report_loads_nothing_and_says_that_it_is_emulated(campaign, tmp_path: Path) -> None:
+    html = write_report(tmp_path, campaign).read_text()
+    assert not re.search(r"\b(src|href)\s*=(?!\"data:)", html)
+    assert not re.search(r"@import|url\(|<script", html)
+    assert html.count('src="data:image/png;base64,') == 4
+    assert "<strong>Emulated.</strong>" in html
+    assert "server: went silent" in html
+
+
+def test_the_report_of_measured_nodes_has_no_banner(make_cell, tmp_path: Path) -> None:
+    assert "Emulated." not in write_report(tmp_path, [make_cell("sensor", emulated=False)]).read_text()
+
+
+def test_the_report_escapes_what_the_record_says(make_cell, tmp_path: Path) -> None:
+    html = write_report(tmp_path, [make_cell("<script>", state="failed", reasons=["<b>"])]).read_text()
+    assert "&lt;script&gt;" in html
+    assert "<b>" not in html

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from analysis.metrics import accuracy, mean_exit_timestep
+from analysis.replay import replay
+from testbed.errors import RecordError
+
+RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
+
+
+def test_replay_equals_the_record_of_a_cell_that_really_exited(make_cell) -> None:
+    exited = make_cell("exit", rule=RULE)
+    found = replay(make_cell("full"), "max_softmax", "mean", [0.0, 0.8, 1.1])
+    assert 1 < mean_exit_timestep(exited) < 4
+    assert found["mean_exit_timestep"].tolist() == pytest.approx([1, mean_exit_timestep(exited), 4])
+    assert found["accuracy"][1] == accuracy(exited).fraction
+    assert found["accuracy"][2] == accuracy(make_cell("full again")).fraction
+
+
+def test_replay_counts_unanswered_requests_as_wrong(make_cell) -> None:
+    lossy = make_cell("lossy", outcomes=dict.fromkeys(range(20), "timeout"))
+    assert replay(lossy, "max_softmax", "mean", [1.1])["accuracy"][0] == accuracy(lossy).fraction <= 0.5
+
+
+def test_a_cell_that_exited_cannot_be_replayed(make_cell) -> None:
+    with pytest.raises(RecordError, match="not every request has all 4 timesteps"):
+        replay(make_cell("exit", rule=RULE), "max_softmax", "mean", [0.5])

@@ -1,0 +1,222 @@
+"""What the link costs beside the least that could do the same work, measured side by side in one run.
+
+Only ratios mean anything across machines: the two that are compared take turns in short blocks, so
+that whatever else the machine does meets both alike.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from testbed.link import frames
+from testbed.link.codec import Packed
+from testbed.link.frames import Frame, Kind
+from testbed.link.keys import KeyPair, new_keypair
+from testbed.link.transport import DataClient, DataServer
+
+Keys: TypeAlias = KeyPair | None
+RoundTrip: TypeAlias = Callable[[], object]
+
+SIZES = (64, 64 * 1024)
+BLOCKS, PER_BLOCK = 30, 100
+ROUND_TRIP_TARGET = 1.3
+SHAPES = ((8, 4, 4), (64, 8, 8), (64, 32, 32))
+PACKING_TARGET = 0.9
+TIMEOUT_MS = 30_000
+
+
+def run() -> None:
+    """Print both tables."""
+    round_trips()
+    print()
+    packing()
+
+
+def round_trips() -> None:
+    """Round trips between two processes; a message has `size` bytes, header included, each way."""
+    print(
+        f"Data-plane round trip, ours (frame, send, reply, parse) / bare DEALER-ROUTER echo; target <= {ROUND_TRIP_TARGET}x"
+    )
+    print(
+        f"{'message':>10} {'CURVE':>6} {'raw TCP us':>11} {'bare us':>9} {'ours us':>9} {'ours/bare':>10}  target"
+    )
+    for size in SIZES:
+        for curve in (False, True):
+            server, client = (new_keypair(), new_keypair()) if curve else (None, None)
+            with ExitStack() as stack:
+                peers = [stack.enter_context(peer(size, server, client)) for peer in (_raw_tcp, _bare, _ours)]
+                raw, bare, ours = _medians_us(peers)
+            verdict = "met" if ours <= ROUND_TRIP_TARGET * bare else "MISSED"
+            print(
+                f"{size:>9}B {'on' if curve else 'off':>6} {raw:>11.1f} {bare:>9.1f} {ours:>9.1f} "
+                f"{ours / bare:>9.2f}x  {verdict}"
+            )
+
+
+def packing() -> None:
+    """Code to payload and back, beside numpy alone on the same array."""
+    print(f"Packing + unpacking, speed relative to numpy; target >= {PACKING_TARGET}x")
+    print(
+        "  arrays: packbits, unpackbits (no bytes, no shape); bytes: the same plus tobytes, frombuffer, reshape"
+    )
+    print(
+        f"{'bits':>8} {'ours us':>9} {'arrays us':>10} {'bytes us':>9} {'vs arrays':>10} {'vs bytes':>9}  target"
+    )
+    codec = Packed()
+    for shape in SHAPES:
+        code = (np.random.default_rng(0).random(shape) < 0.2).astype(np.uint8)
+        ours, arrays, through_bytes = _medians_us(
+            [lambda: codec.decode(codec.encode(code), shape), lambda: _arrays(code), lambda: _bytes(code)]
+        )
+        verdict = (
+            "met"
+            if arrays / ours >= PACKING_TARGET
+            else "met vs bytes"
+            if through_bytes / ours >= PACKING_TARGET
+            else "MISSED"
+        )
+        print(
+            f"{code.size:>8} {ours:>9.2f} {arrays:>10.2f} {through_bytes:>9.2f} {arrays / ours:>9.2f}x "
+            f"{through_bytes / ours:>8.2f}x  {verdict}"
+        )
+
+
+def _arrays(code: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.unpackbits(np.packbits(code))
+
+
+def _bytes(code: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    payload = np.packbits(code).tobytes()
+    return np.unpackbits(np.frombuffer(payload, np.uint8)).reshape(code.shape)
+
+
+def _medians_us(tasks: list[RoundTrip]) -> list[float]:
+    """Median time of each task, their blocks interleaved."""
+    times: list[list[int]] = [[] for _ in tasks]
+    for block in range(BLOCKS + 1):
+        for task, spent in zip(tasks, times, strict=True):
+            for _ in range(PER_BLOCK):
+                start = time.perf_counter_ns()
+                task()
+                end = time.perf_counter_ns()
+                if block:  # the first block warms up
+                    spent.append(end - start)
+    return [median(spent) / 1000 for spent in times]
+
+
+@contextmanager
+def _served(serve: Callable[..., None], *args: Any) -> Iterator[str]:
+    """Run an echo server in a process of its own; gives its endpoint."""
+    processes = multiprocessing.get_context("spawn")
+    here, there = processes.Pipe()
+    process = processes.Process(target=serve, args=(there, *args), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
+        here.close()
+
+
+@contextmanager
+def _ours(size: int, server: Keys, client: Keys) -> Iterator[RoundTrip]:
+    message = Frame(Kind.STEP, 1, 0, 2, bytes(size - frames.HEADER_BYTES))
+    public = None if server is None else server.public
+    allowed = [] if client is None else [client.public]
+    with _served(_serve_ours, server, allowed) as endpoint:
+        with DataClient(endpoint, client, public, TIMEOUT_MS) as link:
+            link.connect()
+            yield lambda: frames.unpack(link.request(frames.pack(message)), size)
+
+
+def _serve_ours(pipe: Connection, keys: Keys, allowed: list[str]) -> None:
+    with DataServer("127.0.0.1", 0, keys, allowed, on_event=print) as server:
+        pipe.send(server.endpoint)
+        while True:
+            received = server.recv(1000)
+            if received is not None:
+                peer, data = received
+                frame = frames.unpack(data, len(data))
+                server.send(peer, frames.pack(frame._replace(kind=Kind.RESULT)))
+
+
+@contextmanager
+def _bare(size: int, server: Keys, client: Keys) -> Iterator[RoundTrip]:
+    message = bytes(size)
+    with (
+        _served(_serve_bare, server) as endpoint,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as dealer,
+    ):
+        dealer.linger = 0
+        if server is not None and client is not None:
+            dealer.curve_serverkey = server.public.encode()
+            dealer.curve_publickey, dealer.curve_secretkey = client.public.encode(), client.secret.encode()
+        dealer.connect(endpoint)
+
+        def round_trip() -> bytes:
+            dealer.send(message)
+            return dealer.recv()
+
+        yield round_trip
+
+
+def _serve_bare(pipe: Connection, keys: Keys) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        if keys is not None:
+            router.curve_server = True
+            router.curve_secretkey = keys.secret.encode()
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        pipe.send(f"tcp://127.0.0.1:{port}")
+        while True:
+            router.send_multipart(router.recv_multipart())
+
+
+@contextmanager
+def _raw_tcp(size: int, server: Keys, client: Keys) -> Iterator[RoundTrip]:
+    message, buffer = bytes(size), bytearray(size)
+    with _served(_serve_raw_tcp, size) as port, socket.create_connection(("127.0.0.1", int(port))) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def round_trip() -> None:
+            link.sendall(message)
+            _fill(link, buffer)
+
+        yield round_trip
+
+
+def _serve_raw_tcp(pipe: Connection, size: int) -> None:
+    buffer = bytearray(size)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pipe.send(str(listener.getsockname()[1]))
+        link, _ = listener.accept()
+        with link:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                _fill(link, buffer)
+                link.sendall(buffer)
+
+
+def _fill(link: socket.socket, buffer: bytearray) -> None:
+    view = memoryview(buffer)
+    while view:
+        read = link.recv_into(view)
+        if not read:
+            raise SystemExit
+        view = view[read:]
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.profile import EmulatedPower, Emulation, Profile, Runtime
+from testbed.errors import LinkError
+from testbed.link import messages
+from testbed.link.keys import KeyPair, new_keypair
+from testbed.link.messages import CellConfig, ExitConfig, Message
+
+PROFILE = Profile(
+    name="toy",
+    kind="emulated",
+    reach="local",
+    runtime=Runtime(provider="cpu", threads=2),
+    emulates=Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test"),
+    power=[
+        EmulatedPower(
+            rail="VDD_IN", rate_hz=100, idle_mw=1, busy_mw=9, radio_mw=3, reference="made up for a test"
+        )
+    ],
+)
+LOAD = messages.Load(
+    profile=PROFILE,
+    role="edge",
+    repeat=2,
+    config=CellConfig(
+        mode="co_inference",
+        codec="packed",
+        exit=ExitConfig(policy="entropy", accumulate="mean", threshold=0.9),
+        window=2,
+        timeout_ms=500,
+    ),
+    artefact="models/toy",
+    artefact_hash="ab",
+    bundle="bundles/toy",
+    bundle_hash="cd",
+    out_dir="out",
+    data_endpoint="tcp://127.0.0.1:5555",
+    data_keys=new_keypair(),
+    data_server_public=new_keypair().public,
+    allowed_clients=[new_keypair().public],
+)
+BODIES: list[messages.Body] = [
+    LOAD,
+    messages.WarmUp(samples=[3, 1]),
+    messages.Idle(seconds=0.5, phase="idle_before"),
+    messages.Measure(samples=[0, 5], first_request_id=10),
+    messages.Finish(),
+    messages.Cancel(),
+    messages.ClockPing(t1_ns=1),
+    messages.Bye(),
+    messages.Hello(role="cloud", node="toy", pid=4, python="3.10", versions={"a": "1"}, facts={"b": [1]}),
+    messages.Loaded(data_endpoint="tcp://127.0.0.1:5555"),
+    messages.Done(detail={"rows": 3}),
+    messages.Progress(done=1, total=2),
+    messages.Heartbeat(t_ns=5),
+    messages.ClockPong(t1_ns=1, t2_ns=2, t3_ns=3),
+    messages.Fault(message="no", kind="ModelError"),
+]
+
+
+def wire(**changes: object) -> bytes:
+    """A Heartbeat as a peer might send it, with the envelope's fields changed."""
+    document = msgspec.to_builtins(Message(run="r1", seq=1, body=messages.Heartbeat(t_ns=5)))
+    return msgspec.msgpack.encode(document | changes)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
+def test_every_message_comes_back_as_it_went(body: messages.Body):
+    message = Message(run="r1", seq=9, deadline_s=2.5, body=body)
+    assert messages.decode(messages.encode(message), "r1") == message
+
+
+def test_every_kind_of_message_is_tried_above():
+    kinds = messages.ToWorker.__args__ + messages.FromWorker.__args__
+    assert {type(body) for body in BODIES} == set(kinds)
+
+
+def test_another_schema_is_named_before_anything_else_is_looked_at():
+    newer = wire(schema=2, body={"type": "NotYetInvented"}, extra=True)
+    with pytest.raises(LinkError, match=r"version 2 .* this is 1; deploy the same testbed"):
+        messages.decode(newer, "r1")
+
+
+def test_a_message_of_another_run_is_refused():
+    with pytest.raises(LinkError, match="'r1' came to run 'r2'"):
+        messages.decode(wire(), "r2")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": {"type": "NotYetInvented"}},
+        {"body": {"type": "Heartbeat", "t_ns": "five"}},
+        {"body": {"type": "Heartbeat", "t_ns": 5, "more": 1}},
+        {"body": {"type": "Measure", "samples": [-1], "first_request_id": 0}},
+        {"seq": -1},
+        {"run": None},
+    ],
+)
+def test_a_message_that_is_not_of_the_schema_is_refused(changes: dict[str, object]):
+    with pytest.raises(LinkError, match="not a control message"):
+        messages.decode(wire(**changes), "r1")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(data: bytes):
+    with pytest.raises(LinkError):
+        messages.decode(data, "r1")
+
+
+@given(st.data())
+def test_a_corrupted_message_never_crashes(data):
+    damaged = bytearray(messages.encode(Message(run="r1", seq=1, body=LOAD)))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(LinkError):
+        messages.decode(bytes(damaged), "r1")
+
+
+def test_nesting_without_end_is_refused():
+    deep = wire(body=None)[:-1] + b"\x91" * 100_000
+    with pytest.raises(LinkError, match="not a control message"):
+        messages.decode(deep, "r1")
+
+
+def test_messages_that_are_too_large_are_neither_sent_nor_read():
+    large = messages.Fault(message="x" * messages.MAX_CONTROL_BYTES, kind="k")
+    with pytest.raises(LinkError, match=r"Fault of .* larger than"):
+        messages.encode(Message(run="r1", seq=1, body=large))
+    with pytest.raises(LinkError, match="at most"):
+        messages.decode(bytes(messages.MAX_CONTROL_BYTES + 1), "r1")
+
+
+def test_what_msgpack_cannot_carry_is_a_link_error():
+    with pytest.raises(LinkError, match="Done cannot be sent"):
+        messages.encode(Message(run="r1", seq=1, body=messages.Done(detail={"a": object()})))
+
+
+def test_secrets_stay_out_of_every_repr():
+    keys = new_keypair()
+    load = msgspec.structs.replace(LOAD, data_keys=keys)
+    shown = repr(Message(run="r1", seq=1, body=load)) + str(keys) + str(keys.__rich_repr__())
+    assert keys.public in shown
+    assert keys.secret not in shown
+
+
+def test_key_pairs_are_new_each_time_and_fit_libzmq():
+    first, second = new_keypair(), new_keypair()
+    assert len({first.public, first.secret, second.public, second.secret}) == 4
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"public": first.public[:-1], "secret": first.secret}, KeyPair)
