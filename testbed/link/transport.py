@@ -112,19 +112,23 @@ class DataServer(_Side):
         """The next message and the peer it came from, None if there is none before the timeout (-1: wait)."""
         if timeout_ms != self._timeout_ms:
             self._socket.rcvtimeo = self._timeout_ms = timeout_ms
+        # Part by part: pyzmq's recv_multipart and send_multipart take several times as long.
         try:
-            parts = self._socket.recv_multipart()
+            peer = self._socket.recv()
         except zmq.Again:
             return None
-        if len(parts) != 2:
-            self._on_event("frame_refused", {"reason": "bad_parts", "parts": len(parts) - 1})
+        data = self._socket.recv()
+        if self._socket.getsockopt(zmq.RCVMORE):
+            parts = 1 + len(self._socket.recv_multipart())
+            self._on_event("frame_refused", {"reason": "bad_parts", "peer": peer.hex(), "parts": parts})
             return None
-        return parts[0], parts[1]
+        return peer, data
 
     def send(self, peer: bytes, data: bytes) -> bool:
         """Send to a peer; False, and an event, if it is gone or does not read."""
         try:
-            self._socket.send_multipart((peer, data))
+            self._socket.send(peer, zmq.SNDMORE)
+            self._socket.send(data)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise LinkError(f"{self.endpoint}: cannot send: {error}") from error
@@ -240,17 +244,13 @@ class DataClient(_Side):
 
         Raises:
             LinkTimeout: there is none before the deadline.
-            LinkError: it has several parts, which no testbed worker sends.
         """
         try:
-            parts = self._socket.recv_multipart()
+            return self._socket.recv()
         except zmq.Again as error:
             raise LinkTimeout(f"{self.endpoint}: no reply within {self._timeout_ms} ms") from error
         except zmq.ZMQError as error:
             raise LinkError(f"{self.endpoint}: cannot receive: {error}") from error
-        if len(parts) != 1:
-            raise LinkError(f"{self.endpoint}: a reply of {len(parts)} parts instead of one")
-        return parts[0]
 
 
 class Doorkeeper:

@@ -118,7 +118,7 @@ def full_part(network: Network) -> nn.Module:
     return _Part([*backbone.segments.values(), backbone.head], backbone.forward)
 
 
-class _Stem(nn.Module):
+class Stem(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
@@ -181,7 +181,7 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
 def export_network(network: Network, full: Network, timesteps: int, image: Tensor, folder: Path) -> None:
     """Write the step graphs of a cut network and of its uncompressed backbone, for one image [1, C, H, W] at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = _Stem(network)
+    stem = Stem(network)
     with torch.no_grad():
         current = stem(image)
         edge = step_graph(network, edge_part)
@@ -189,11 +189,11 @@ def export_network(network: Network, full: Network, timesteps: int, image: Tenso
         code = edge(current, *edge_state)[0]
         cloud = step_graph(network, cloud_part)
         backbone = step_graph(full, full_part)
-        full_current = _Stem(full)(image)
+        full_current = Stem(full)(image)
     export_graph(stem, (image,), folder / "stem.onnx")
     export_graph(edge, (current, *edge_state), folder / "edge.onnx")
     export_graph(cloud, (code, *cloud.initial_state(code)), folder / "cloud.onnx")
-    export_graph(_Stem(full), (image,), folder / "full_stem.onnx")
+    export_graph(Stem(full), (image,), folder / "full_stem.onnx")
     export_graph(backbone, (full_current, *backbone.initial_state(full_current)), folder / "full_step.onnx")
     export_graph(_Whole(copy.deepcopy(full), timesteps), (image,), folder / "full.onnx")
     tensors = {f"split.{key}": value for key, value in network.state_dict().items()}

@@ -169,7 +169,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
                         PowerRow(node="board", source=source, rail="VDD_IN", scope=scope, t_ns=at, mw=mw)  # type: ignore[arg-type]
                     )
             if cloud_mw is not None:
-                # Only while the requests run, on the cloud's own clock: any other window would miss some of it.
+                # Only while the requests run, on the cloud's own clock: any other window misses some of it.
                 for at in range(begin + OFFSET_NS, measured + OFFSET_NS + 1, 10 * MS):
                     logs["power"].append(
                         PowerRow(

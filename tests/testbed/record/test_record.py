@@ -1,0 +1,112 @@
+"""Rows survive what ends a process, and come back as they went in."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from testbed.errors import RecordError
+from testbed.record.exits import accumulate, confidence, exit_timestep
+from testbed.record.log import RowLog, read_rows, write_json
+from testbed.record.reader import read_document
+from testbed.record.schema import PowerRow, Status, TimestepRow
+from testbed.record.tables import write_table
+
+
+def row(t_ns: int) -> PowerRow:
+    return PowerRow(node="edge", source="s", rail="r", scope="emulated", t_ns=t_ns, mw=1.5)
+
+
+def test_rows_of_a_killed_process_are_all_there(tmp_path):
+    script = (
+        "import sys, os, signal\n"
+        "from pathlib import Path\n"
+        "from testbed.record.log import RowLog\n"
+        "from testbed.record.schema import PowerRow\n"
+        "log = RowLog(Path(sys.argv[1]))\n"
+        "for t in range(50):\n"
+        "    log.append(PowerRow(node='edge', source='s', rail='r', scope='emulated', t_ns=t, mw=1.5))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "rows")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert [item.t_ns for item in read_rows(tmp_path / "rows", PowerRow)] == list(range(50))
+
+
+def test_a_line_cut_short_is_dropped_and_a_wrong_line_is_an_error(tmp_path):
+    path = tmp_path / "rows"
+    with RowLog(path) as log:
+        log.append(row(1), row(2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    assert [item.t_ns for item in read_rows(path, PowerRow)] == [1]
+    path.write_bytes(b'{"node": 3}\n' + whole)
+    with pytest.raises(RecordError, match=r"rows:1: not a PowerRow"):
+        list(read_rows(path, PowerRow))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_that_names_the_file():
+    with RowLog(Path("/dev/full")) as log, pytest.raises(RecordError, match="cannot record"):
+        log.append(row(1))
+
+
+def test_tables_keep_every_value_and_none_stays_none(tmp_path):
+    import pandas as pd
+
+    rows = [
+        TimestepRow(
+            request_id=n, repeat=0, timestep=n, logits=[0.5, -1.0], confidence=0.25, code_spikes=None if n else 3,
+            code_bits=64, payload_bytes=8, t_send_ns=2**62 + n, t_reply_ns=None, cloud_compute_ms=None,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    with RowLog(tmp_path / "rows") as log:
+        log.append(*rows)
+    assert write_table(tmp_path / "t.parquet", TimestepRow, [tmp_path / "rows"]) == 3
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    assert list(table["logits"][1]) == [0.5, -1.0]
+    assert table["code_spikes"].isna().tolist() == [False, True, True]
+    assert int(table["t_send_ns"][2]) == 2**62 + 2
+
+
+def test_documents_are_replaced_whole(tmp_path):
+    status = Status(schema=1, state="complete", valid=True, reasons=[], repeats_done=[0])
+    write_json(tmp_path / "status.json", status)
+    assert read_document(tmp_path / "status.json", Status) == status
+    assert os.listdir(tmp_path) == ["status.json"]
+
+
+LOGITS = arrays(np.float64, (4, 3, 5), elements=st.floats(-30, 30))
+
+
+@given(LOGITS, st.sampled_from(["max_softmax", "entropy", "margin"]))
+def test_confidence_is_a_share_and_does_not_see_a_shift_of_all_logits(logits, policy):
+    sure = confidence(logits, policy)
+    assert sure.shape == logits.shape[:-1]
+    assert ((sure >= -1e-9) & (sure <= 1 + 1e-9)).all()
+    np.testing.assert_allclose(confidence(logits + 7.0, policy), sure, atol=1e-9)
+
+
+def test_a_one_hot_output_is_certain_and_a_flat_one_is_not():
+    for policy, flat in (("max_softmax", 0.1), ("entropy", 0.0), ("margin", 0.0)):
+        assert confidence(np.eye(10)[0] * 1000, policy) == pytest.approx(1.0)
+        assert confidence(np.zeros(10), policy) == pytest.approx(flat)
+
+
+@given(LOGITS)
+def test_sums_are_means_times_the_number_of_timesteps(logits):
+    steps = np.arange(1, 5).reshape(4, 1, 1)
+    np.testing.assert_allclose(accumulate(logits, "sum"), accumulate(logits, "mean") * steps, atol=1e-9)
+
+
+def test_exit_is_the_first_timestep_that_is_sure_enough_or_the_last():
+    confidences = np.array([[0.5, 0.95, 0.2], [0.9, 0.1, 0.3], [0.99, 0.99, 0.4]])
+    assert exit_timestep(confidences, 0.9).tolist() == [2, 1, 3]

@@ -1,0 +1,139 @@
+"""Step graphs compute what SpikingJelly computes: spikes exactly, logits to 1e-5, at every split."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from spikingjelly.activation_based import functional
+
+from testbed.runtime.onnx import OnnxGraph
+from testbed.snn.backbones import Neuron, SpikingResNet18, direct_code
+from testbed.snn.export import WEIGHT_GRID_BITS, cloud_part, deployable, edge_part, export_network
+from testbed.snn.network import Bottleneck, Network, Normalize
+
+T = 4
+SPLITS = ("stem", "stage1", "stage2", "stage3", "stage4")
+
+
+def images(count: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def full() -> Network:
+    """A small network whose batch norms have seen data and whose neurons fire at every depth."""
+    torch.manual_seed(0)
+    network = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), SpikingResNet18(4, 3, 10, Neuron()))
+    warm(network)
+    return network
+
+
+def warm(network: Network) -> None:
+    network.train()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.bias.fill_(0.4)
+        for seed in range(20):
+            network(images(16, seed), T)
+            functional.reset_net(network)
+    network.eval()
+
+
+def variants(full: Network) -> dict[str, Network]:
+    made = {split: full.cut(split, None) for split in SPLITS}
+    coded = full.cut("stage1", Bottleneck(4, 2, 4, Neuron()))
+    warm(coded)
+    return {**made, "coded": coded}
+
+
+@pytest.mark.timeout(300)
+def test_spikes_and_logits_of_every_split_equal_spikingjelly(full, tmp_path):
+    for name, network in variants(full).items():
+        reference, whole = deployable(network), deployable(full)
+        folder = tmp_path / name
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+            export_network(reference, whole, T, images(1, 0), folder)
+        graphs = {path.stem: OnnxGraph(path) for path in folder.glob("*.onnx")}
+        for seed in range(3):
+            image = images(1, 100 + seed)
+            with torch.no_grad():
+                codes = reference.edge(direct_code(reference.current(image), T))
+                logits = reference.cloud(codes)
+                functional.reset_net(reference)
+                baseline = whole(image, T)
+                functional.reset_net(whole)
+            assert 0.01 < codes.mean() < 0.99, f"{name}: the code carries nothing"
+            current = graphs["stem"].run(image.numpy())
+            edge_state, cloud_state = graphs["edge"].initial_state(), graphs["cloud"].initial_state()
+            step_state = graphs["full_step"].initial_state()
+            for t in range(T):
+                code, edge_state = graphs["edge"].step(current, edge_state)
+                np.testing.assert_array_equal(code, codes[t].numpy().astype(np.uint8), err_msg=f"{name}, t={t}")
+                y, cloud_state = graphs["cloud"].step(code, cloud_state)
+                np.testing.assert_allclose(y, logits[t].numpy(), atol=1e-5, err_msg=f"{name}, t={t}")
+                y, step_state = graphs["full_step"].step(graphs["full_stem"].run(image.numpy()), step_state)
+                np.testing.assert_allclose(y, baseline[t].numpy(), atol=1e-5)
+            np.testing.assert_allclose(
+                graphs["full"].run(image.numpy()).reshape(T, -1), baseline[:, 0].numpy(), atol=1e-5
+            )
+
+
+def test_folding_batch_norm_changes_the_logits_by_less_than_the_weight_grid_does(full):
+    folded = deployable(full)
+    assert not [module for module in folded.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        stem = full.current(images(8, 5))
+        np.testing.assert_allclose(folded.current(images(8, 5)), stem, atol=40 * 2.0**-WEIGHT_GRID_BITS)
+
+
+def test_every_weight_of_the_deployed_network_is_a_multiple_of_the_grid(full):
+    for parameter in deployable(full).parameters():
+        scaled = parameter.detach() * 2.0**WEIGHT_GRID_BITS
+        assert torch.equal(scaled, scaled.round())
+
+
+def test_any_order_of_summation_gives_the_same_bits(full):
+    """The claim behind the grid: permuting a convolution's input channels changes nothing."""
+    network = deployable(full)
+    conv = network.backbone.segments["stage2"][0].conv1
+    spikes = (torch.rand(1, conv.in_channels, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    order = torch.randperm(conv.in_channels, generator=torch.Generator().manual_seed(2))
+    shuffled = copy.deepcopy(conv)
+    with torch.no_grad():
+        shuffled.weight.copy_(conv.weight[:, order])
+        a = torch.nn.functional.conv2d(spikes, conv.weight, conv.bias, conv.stride, conv.padding)
+        b = torch.nn.functional.conv2d(spikes[:, order], shuffled.weight, conv.bias, conv.stride, conv.padding)
+    assert torch.equal(a, b)
+
+
+def test_activations_are_binary_at_every_split(full):
+    with torch.no_grad():
+        for split in SPLITS:
+            cut = full.cut(split, None)
+            code = cut.edge(direct_code(cut.current(images(2, 3)), T))
+            assert set(code.unique().tolist()) == {0.0, 1.0}, split
+            assert tuple(code.shape[2:]) == full.backbone.feature_shape(split, 16)
+
+
+def test_cutting_without_a_bottleneck_changes_no_logit(full):
+    with torch.no_grad():
+        expected = full(images(4, 7), T)
+        functional.reset_net(full)
+        for split in SPLITS:
+            assert torch.equal(full.cut(split, None)(images(4, 7), T), expected), split
+
+
+def test_the_halves_have_all_the_neurons_and_share_none(full):
+    for split in SPLITS:
+        cut = full.cut(split, None)
+        neurons = [
+            {id(module) for module in part(cut).modules() if hasattr(module, "v_threshold")}
+            for part in (edge_part, cloud_part)
+        ]
+        assert not neurons[0] & neurons[1]
+        assert len(neurons[0]) + len(neurons[1]) == 17
