@@ -171,9 +171,7 @@ def meter(cell: Cell, role: str = "edge") -> Meter | None:
     rows = cell.power
     rows = rows[(rows["node"] == node) & (rows["source"] == source)]
     if rows.empty:
-        raise RecordError(
-            f"{node}: its power source {source} recorded nothing; testbed check says what it can read"
-        )
+        raise RecordError(f"{node}: its power source {source} recorded nothing; testbed check says what it can read")
     scopes = set(rows["scope"])
     scope = next(scope for scope in _WIDEST_FIRST if scope in scopes)
     rails: dict[str, Trace] = {}
@@ -242,9 +240,7 @@ def _idle_mw(cell: Cell, source: Meter, repeat: int) -> float | None:
     if not idle:
         return None
     if len(idle) == 1:
-        raise RecordError(
-            f"{source.node}: repeat {repeat} has {idle[0].name} but not the other idle baseline"
-        )
+        raise RecordError(f"{source.node}: repeat {repeat} has {idle[0].name} but not the other idle baseline")
     return sum(source.idle_mw(phase) for phase in idle) / 2
 
 
@@ -252,14 +248,8 @@ def _clock_shift_ns(cell: Cell, role: str, repeat: int) -> int:
     """What to add to the edge's time to get the node's, from both nodes' offsets against the orchestrator."""
     offsets = []
     for name in (node_name(cell, role), node_name(cell, "edge")):
-        found = [
-            estimate.offset_ns
-            for estimate in cell.clock
-            if estimate.node == name and estimate.repeat == repeat
-        ]
+        found = [estimate.offset_ns for estimate in cell.clock if estimate.node == name and estimate.repeat == repeat]
         if not found:
-            raise RecordError(
-                f"{name}: no clock offset in repeat {repeat}, so its energy cannot be placed in time"
-            )
+            raise RecordError(f"{name}: no clock offset in repeat {repeat}, so its energy cannot be placed in time")
         offsets.append(sum(found) / len(found))
     return round(offsets[0] - offsets[1])

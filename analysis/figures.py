@@ -127,13 +127,7 @@ def accepted(measured: Sequence[Measured], include_invalid: bool) -> tuple[list[
         if one.valid or (include_invalid and one.valid is False and one.latency):
             shown.append(one)
         else:
-            why = (
-                "invalid"
-                if one.valid is False
-                else one.cell.status.state
-                if one.cell.status
-                else "unfinished"
-            )
+            why = "invalid" if one.valid is False else one.cell.status.state if one.cell.status else "unfinished"
             refused.append(f"{one.label} ({why})")
     return shown, f"Left out: {', '.join(refused)}." if refused else ""
 
@@ -299,9 +293,7 @@ def _stages(shown: Sequence[Measured]) -> tuple[Figure, str]:
         if emulated:
             _mark_emulated(axes)
     handles, names = grid[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside upper left", ncols=len(STAGES), handlelength=1, columnspacing=1.4
-    )
+    figure.legend(handles, names, loc="outside upper left", ncols=len(STAGES), handlelength=1, columnspacing=1.4)
     caption = "Mean latency per request by stage, with its total. Network is round trips less cloud time."
     if overlapping:
         caption += " Where stages overlap in time, the bar is longer than the total."

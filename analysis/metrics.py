@@ -167,9 +167,7 @@ def traffic(cell: Cell) -> Traffic | None:
     bits = None
     if manifest.mode == "co_inference" and sent > 0:
         try:
-            bits = int(manifest.model["timesteps"]) * math.prod(
-                int(n) for n in manifest.model["feature_shape"]
-            )
+            bits = int(manifest.model["timesteps"]) * math.prod(int(n) for n in manifest.model["feature_shape"])
         except KeyError as error:
             raise RecordError(f"{cell.folder}: its model does not say {error.args[0]}") from error
     return Traffic(
@@ -204,11 +202,7 @@ def measure(cells: Sequence[Cell]) -> list[Measured]:
 def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
     """The first complete baseline on the same data set, backbone and edge, in the file's order."""
     for other in measured:
-        if (
-            other.cell.manifest.config.get("baseline") is True
-            and other.cell.complete
-            and _kin(one) == _kin(other)
-        ):
+        if other.cell.manifest.config.get("baseline") is True and other.cell.complete and _kin(one) == _kin(other):
             return other
     return None
 

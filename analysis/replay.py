@@ -54,8 +54,7 @@ def recorded_logits(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.int64],
     counts = rows.groupby(keys).size().to_numpy()
     if len(counts) != len(answered) or (counts != steps).any():
         raise RecordError(
-            f"{cell.manifest.label}: not every request has all {steps} timesteps recorded; "
-            "replay a cell without exit"
+            f"{cell.manifest.label}: not every request has all {steps} timesteps recorded; replay a cell without exit"
         )
     logits = np.stack([np.asarray(row, dtype=np.float64) for row in rows["logits"]])
     labels = rows["label"].to_numpy(np.int64)

@@ -125,11 +125,7 @@ def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
         parts += [f"split at {model['split']}"] if model.get("split") else []
         found.setdefault("model", []).append(", ".join(parts))
         found.setdefault("code", []).append(
-            ", ".join(
-                f"{key} {value}"
-                for key, value in manifest.code.items()
-                if isinstance(value, str | bool | int)
-            )
+            ", ".join(f"{key} {value}" for key, value in manifest.code.items() if isinstance(value, str | bool | int))
         )
     return [(name, list(dict.fromkeys(filter(None, values)))) for name, values in found.items()]
 
@@ -201,6 +197,5 @@ def _clock(cell: Cell) -> list[tuple[str, ...]]:
     except RecordError:
         return []
     return [
-        (e.node, str(e.repeat), e.when, f"{e.offset_ns / 1e6:,.3f} ± {e.bound_ns / 1e6:,.3f} ms")
-        for e in estimates
+        (e.node, str(e.repeat), e.when, f"{e.offset_ns / 1e6:,.3f} ± {e.bound_ns / 1e6:,.3f} ms") for e in estimates
     ]

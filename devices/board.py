@@ -29,9 +29,7 @@ def identify(root: Path = Path("/")) -> dict[str, Any]:
         "cpu_model": _field(root / "proc/cpuinfo", ":", "model name"),
         "cpu_count": os.cpu_count(),
         "cpu_governor": _per_cpu(root, "scaling_governor"),
-        "cpu_khz": {
-            cpu: int(khz) for cpu, khz in _per_cpu(root, "scaling_cur_freq").items() if khz.isdigit()
-        },
+        "cpu_khz": {cpu: int(khz) for cpu, khz in _per_cpu(root, "scaling_cur_freq").items() if khz.isdigit()},
         "memory_bytes": _memory_bytes(root),
         "temperature_c": _temperatures(root),
     }

@@ -99,9 +99,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise _wrong(f"Expected `emulates:` on kind emulated only, not on {self.kind}", ".emulates")
         for index, spec in enumerate(self.power):
             if isinstance(spec, EmulatedPower) != emulated:
-                raise _wrong(
-                    f"An emulated power source goes with kind emulated, not {self.kind}", f".power[{index}]"
-                )
+                raise _wrong(f"An emulated power source goes with kind emulated, not {self.kind}", f".power[{index}]")
 
 
 def load_profile(path: Path) -> Profile:

@@ -110,9 +110,7 @@ class _Builder:
         for key_node, value_node in node.value:
             key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
-                raise self._error(
-                    key_node, f"expected a key that is text, got {_kind(key)}; put it in quotes"
-                )
+                raise self._error(key_node, f"expected a key that is text, got {_kind(key)}; put it in quotes")
             if key in mapping:
                 first = self._lines[(*at, key)]
                 raise self._error(key_node, f"key `{key}` occurs twice, first on line {first}")

@@ -87,7 +87,8 @@ class Plan:
 
     def missing(self) -> list[tuple[int, PlannedCell]]:
         """The (repeat, cell) pairs that no complete attempt covers, in the order they are run: repeat after
-        repeat, the cells of each in an order of their own drawn from the seed, so that drift of the nodes is shared."""
+        repeat, the cells of each in an order of their own drawn from the seed, so that drift of the nodes is shared.
+        """
         order: list[tuple[int, PlannedCell]] = []
         rng = random.Random(self.experiment.seed)  # noqa: S311  (an order, not a secret)
         for repeat in range(self.experiment.repeats):
@@ -126,7 +127,9 @@ def plan(
         "cloud": _profile(cloud or experiment.nodes.cloud),
     }
     if profiles["edge"].name == profiles["cloud"].name:
-        raise ExperimentError(f"edge and cloud are both named {profiles['edge'].name!r}; their rows could not be told apart")
+        raise ExperimentError(
+            f"edge and cloud are both named {profiles['edge'].name!r}; their rows could not be told apart"
+        )
     recipes = {model.recipe for model in experiment.models.values()}
     if len({load_recipe(recipe).dataset for recipe in recipes}) > 1:
         raise ExperimentError(f"{path}: the models of one experiment must share their data set")
@@ -214,7 +217,9 @@ class Campaign:
             for number, (repeat, cell) in enumerate(missing, start=1):
                 if self.interrupts:
                     break
-                self._observer.attempt(number, len(missing), f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})")
+                self._observer.attempt(
+                    number, len(missing), f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})"
+                )
                 run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
                 self._orchestrator = Orchestrator(run, self._observer.phase)
                 (cell.folder / "status.json").unlink(missing_ok=True)

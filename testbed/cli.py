@@ -103,7 +103,9 @@ def plan_(
         table.add_row(cell.cell, cell.label, cell.card.name, f"{done} of {repeats}")
     console.print(table)
     missing = len(planned.missing())
-    console.print(f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder}")
+    console.print(
+        f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder}"
+    )
     seconds = planned.seconds_per_repeat()
     if missing and seconds is not None:
         console.print(f"About {missing * seconds / 60:.1f} min left, at {seconds:.1f} s for a repeat measured so far.")
@@ -128,16 +130,16 @@ def train(
         task = progress.add_task("preparing", total=None)
 
         def report(now: Any) -> None:
-            text = f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
+            text = (
+                f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
+            )
             progress.update(task, description=text, completed=now.step, total=now.steps)
 
         folders = run_training(recipe, results / "models", data, report, retrain=retrain)
     table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
     for folder in folders:
         card = load_card(folder)
-        per_step = [
-            " ".join(f"{value:.4f}" for value in card.accuracy_per_timestep[key]) for key in ("full", "split")
-        ]
+        per_step = [" ".join(f"{value:.4f}" for value in card.accuracy_per_timestep[key]) for key in ("full", "split")]
         code = "x".join(map(str, card.code_shape or []))
         table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
     console.print(table)

@@ -54,7 +54,8 @@ class Worker:
         Raises:
             WorkerError: it ended, or said nothing before the deadline.
         """
-        return await self._watch(self._hello, "starting", deadline_s, silence=False)
+        hello: messages.Hello = await self._watch(self._hello, "starting", deadline_s, silence=False)
+        return hello
 
     async def ask(self, body: Body, doing: str, deadline_s: float | None = None) -> Any:
         """Send an order and wait for its answer.
@@ -103,9 +104,7 @@ class Worker:
         await self.process.stop(0.5)
         await self._ended
 
-    async def _watch(
-        self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool
-    ) -> Any:
+    async def _watch(self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool) -> Any:
         started = self._last_word = time.monotonic()
         who = f"{self.role} {self.node}, {doing}"
         while True:

@@ -39,9 +39,11 @@ class Scenario(Strict):
     """How requests arrive. `single_stream` (MLPerf): the next one starts when the last one has ended."""
 
     kind: Literal["single_stream"] = "single_stream"
-    requests: int | None = pydantic.Field(None, ge=1, description="per repeat; default: every held-out sample once")
-    warmup: int = pydantic.Field(20, ge=1)
-    timeout_ms: int = pydantic.Field(5000, ge=1)
+    requests: int | None = pydantic.Field(
+        default=None, ge=1, description="per repeat; default: every held-out sample once"
+    )
+    warmup: int = pydantic.Field(default=20, ge=1)
+    timeout_ms: int = pydantic.Field(default=5000, ge=1)
 
 
 class Exit(Strict):
@@ -75,9 +77,9 @@ class CellSpec(Strict):
 class Deadlines(Strict):
     """After how long a silent worker fails its cell."""
 
-    start_s: float = pydantic.Field(60.0, gt=0, description="from starting a worker to its first word")
-    load_s: float = pydantic.Field(120.0, gt=0, description="to check and load the artefact")
-    silence_s: float = pydantic.Field(10.0, gt=0.6, description="between two signs of life")
+    start_s: float = pydantic.Field(default=60.0, gt=0, description="from starting a worker to its first word")
+    load_s: float = pydantic.Field(default=120.0, gt=0, description="to check and load the artefact")
+    silence_s: float = pydantic.Field(default=10.0, gt=0.6, description="between two signs of life")
 
 
 class Experiment(Strict):

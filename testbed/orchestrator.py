@@ -1,5 +1,6 @@
 """The life of one repeat of one cell: deploy → load → warm up → sync clocks → idle baseline → measure → idle
-baseline → sync clocks → finish → collect → teardown."""
+baseline → sync clocks → finish → collect → teardown.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +108,9 @@ class Orchestrator:
         await edge.ask(messages.WarmUp(samples=list(attempt.warmup)), "warming up")
         clock = await self._sync(attempt, "before")
         self._on_phase("idle baseline", 0, 1)
-        await self._each(lambda worker: worker.ask(self._idle(attempt, "before"), "resting before measuring"))
+        await self._each(
+            "resting", lambda worker: worker.ask(self._idle(attempt, "before"), "resting before measuring")
+        )
         total = len(attempt.samples)
         edge.on_progress = lambda done, _: self._on_phase("measuring", done, total)
         self._on_phase("measuring", 0, total)
@@ -118,9 +121,9 @@ class Orchestrator:
         measured = int(answer.detail["measured"])
         self._on_phase("measuring", measured, total)
         self._on_phase("idle baseline", 1, 1)
-        await self._each(lambda worker: worker.ask(self._idle(attempt, "after"), "resting after measuring"))
+        await self._each("resting", lambda worker: worker.ask(self._idle(attempt, "after"), "resting after measuring"))
         clock += await self._sync(attempt, "after")
-        finished = await self._each(lambda worker: worker.ask(messages.Finish(), "closing its record"))
+        finished = await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
         complete = measured == total and not self.cancelled
         if complete:
             document = {
@@ -151,7 +154,7 @@ class Orchestrator:
             )
             worker = Worker(hub, role, node, process, attempt.deadlines.silence_s)
             self._workers[role] = hub.workers[role] = worker
-        return await self._each(lambda worker: worker.hello(attempt.deadlines.start_s))
+        return await self._each("starting", lambda worker: worker.hello(attempt.deadlines.start_s))
 
     async def _load(self, deployers: dict[Role, Deployer], attempt: Attempt) -> dict[Role, messages.Loaded]:
         """Load the cloud, whose data plane the edge then connects to."""
@@ -202,7 +205,7 @@ class Orchestrator:
             )
         return estimates
 
-    async def _each(self, ask: Callable[[Worker], Awaitable[Any]]) -> dict[Role, Any]:
+    async def _each(self, doing: str, ask: Callable[[Worker], Awaitable[Any]]) -> dict[Role, Any]:
         """Ask both workers at once; a failure names every node that failed."""
         roles = list(self._workers)
         answers = await asyncio.gather(*(ask(self._workers[role]) for role in roles), return_exceptions=True)
@@ -213,7 +216,7 @@ class Orchestrator:
         if len(failures) == 1:
             raise next(iter(failures.values()))
         if failures:
-            raise NodeFailures("this step", failures)
+            raise NodeFailures(doing, failures)
         return dict(zip(roles, answers, strict=True))
 
     async def _beside(self, work: Awaitable[Any], other: Worker) -> Any:

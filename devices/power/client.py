@@ -83,9 +83,7 @@ class PowerSampler:
                 self._report = msgspec.convert(self._answer(timeout_s), SamplerReport)
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired as error:
-                raise DeviceError(
-                    f"{self._node}: the power sampler did not end within {timeout_s:g} s"
-                ) from error
+                raise DeviceError(f"{self._node}: the power sampler did not end within {timeout_s:g} s") from error
             finally:
                 self.close()
         return self._report

@@ -21,9 +21,7 @@ class EmulatedSource:
     the whole curve would come half an interval late, and energy would move across the edges of a window.
     """
 
-    def __init__(
-        self, spec: EmulatedPower, activity_path: Path, clock: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, spec: EmulatedPower, activity_path: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._spec = spec
         self._path = activity_path
         self._clock = clock

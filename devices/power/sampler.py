@@ -103,9 +103,7 @@ class _LatenessCounter:
 
     def summary(self) -> tuple[Lateness, dict[str, int]]:
         ordered = sorted(self._counts.items())
-        lateness = Lateness(
-            p50=self._quantile(ordered, 0.5), p99=self._quantile(ordered, 0.99), max=self._max_ns / 1e3
-        )
+        lateness = Lateness(p50=self._quantile(ordered, 0.5), p99=self._quantile(ordered, 0.99), max=self._max_ns / 1e3)
         return lateness, {str(us): count for us, count in ordered}
 
     @staticmethod
@@ -151,9 +149,7 @@ class _Output:
         except OSError as error:
             raise DeviceError(f"{self._path}: cannot be written: {error.strerror}") from error
         if written != len(data):
-            raise DeviceError(
-                f"{self._path}: only {written} of {len(data)} bytes were written; is the disk full?"
-            )
+            raise DeviceError(f"{self._path}: only {written} of {len(data)} bytes were written; is the disk full?")
         self.samples += len(lines)
 
 

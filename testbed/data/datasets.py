@@ -100,7 +100,9 @@ def _digits(spec: DatasetSpec) -> Dataset:
     size = (spec.image_size, spec.image_size)
     images = np.stack(
         [
-            np.asarray(Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
+            np.asarray(
+                Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+            )
             for image in bunch.images
         ]
     )[:, None]
@@ -125,7 +127,9 @@ def _image_folder(spec: DatasetSpec) -> Dataset:
         parts.setdefault(part, {}).setdefault(label, []).append(read)
     for part in ("train", "test"):
         if part not in parts:
-            raise DataError(f"{spec.path}: no images under {part}/CLASS/ (found: {', '.join(sorted(parts)) or 'nothing'})")
+            raise DataError(
+                f"{spec.path}: no images under {part}/CLASS/ (found: {', '.join(sorted(parts)) or 'nothing'})"
+            )
     classes = tuple(sorted(parts["train"]))
     if set(parts["test"]) - set(classes):
         unknown = ", ".join(sorted(set(parts["test"]) - set(classes))[:5])
@@ -133,7 +137,9 @@ def _image_folder(spec: DatasetSpec) -> Dataset:
     train = _decode(parts["train"], classes, spec)
     kept, validation = _hold_back(train, spec.validation, spec.seed + 1)
     name = spec.title or spec.path.stem
-    variant = f"{spec.channels}x{spec.image_size}x{spec.image_size}; published train/test split, validation seed {spec.seed}"
+    variant = (
+        f"{spec.channels}x{spec.image_size}x{spec.image_size}; published train/test split, validation seed {spec.seed}"
+    )
     return Dataset(name, variant, classes, kept, validation, _decode(parts["test"], classes, spec))
 
 

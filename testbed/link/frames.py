@@ -79,9 +79,7 @@ def unpack(data: bytes | memoryview, max_payload: int) -> Frame:
         FrameError: `bad_length`, `bad_magic`, `bad_version`, `bad_reserved`, `too_large` or `bad_kind`.
     """
     if len(data) < HEADER_BYTES:
-        raise FrameError(
-            "bad_length", f"a frame has at least {HEADER_BYTES} bytes, {len(data)} were received"
-        )
+        raise FrameError("bad_length", f"a frame has at least {HEADER_BYTES} bytes, {len(data)} were received")
     magic, version, kind, request, timestep, codec, reserved, length = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise FrameError("bad_magic", f"not a data frame: it begins with {magic!r}, not {MAGIC!r}")
@@ -119,9 +117,7 @@ def unpack_result(payload: bytes | memoryview, classes: int) -> tuple[int, NDArr
     """
     size = len(payload) - _DURATION.size
     if size <= 0 or size % (4 * classes):
-        raise FrameError(
-            "bad_length", f"a result of {len(payload)} bytes does not hold timesteps of {classes} logits"
-        )
+        raise FrameError("bad_length", f"a result of {len(payload)} bytes does not hold timesteps of {classes} logits")
     logits = np.frombuffer(payload, dtype="<f4", offset=_DURATION.size).reshape(-1, classes)
     if not np.isfinite(logits).all():
         raise FrameError("bad_logits", "the result has logits that are not finite")
@@ -136,6 +132,4 @@ def pack_reason(reason: str) -> bytes:
 def unpack_reason(payload: bytes | memoryview) -> str:
     """The reason in a REFUSED payload, fit to be printed whatever the peer sent."""
     text = bytes(payload[:MAX_REASON_BYTES]).decode("utf-8", "replace")
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

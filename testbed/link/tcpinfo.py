@@ -68,8 +68,7 @@ class ConnectionMeter:
             self._fd, self._inode, self._ip_bytes = self._find()
             self._before = self._last
             raise LinkError(
-                f"{self.endpoint}: the data connection was lost and made anew; "
-                "its traffic in between is not known"
+                f"{self.endpoint}: the data connection was lost and made anew; its traffic in between is not known"
             )
         now = _counters(info, self._ip_bytes)
         before = self._before

@@ -31,9 +31,7 @@ _CURVE_BYTES = 33
 _HANDSHAKE_BYTES = 1024
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # fixed by ZeroMQ RFC 27
 _HANDSHAKE_FAILED = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 
 SideT = TypeVar("SideT", bound="_Side")
@@ -208,9 +206,7 @@ class DataClient(_Side):
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 return
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                raise LinkError(
-                    f"{self.endpoint}: the peer refuses our CURVE key; it is not among its allowed clients"
-                )
+                raise LinkError(f"{self.endpoint}: the peer refuses our CURVE key; it is not among its allowed clients")
             elif event & _HANDSHAKE_FAILED:
                 raise LinkError(
                     f"{self.endpoint}: the handshake failed: the peer has another CURVE key than we were "
@@ -270,9 +266,7 @@ class Doorkeeper:
         self._zap.bind(_ZAP_ENDPOINT)
         # A handshake that fails before the client's key is known never gets to ZAP.
         self._monitor = guarded.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_MONITOR_STOPPED
+            zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_MONITOR_STOPPED
         )
         self._thread = threading.Thread(target=self._serve, name="doorkeeper", daemon=True)
         self._thread.start()
@@ -316,10 +310,7 @@ class Doorkeeper:
 def _cannot_bind(host: str, port: int, error: zmq.ZMQError) -> str:
     doing = f"data plane: cannot listen on {host}:{port}: "
     if error.errno == errno.EADDRINUSE:
-        return (
-            doing
-            + f"the port is in use (ss -ltnp 'sport = :{port}' says by what); free it or set data_port: 0"
-        )
+        return doing + f"the port is in use (ss -ltnp 'sport = :{port}' says by what); free it or set data_port: 0"
     if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
         return doing + "this node has no such address; correct `address` in its profile"
     if error.errno == errno.EACCES:

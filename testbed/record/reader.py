@@ -71,12 +71,15 @@ class Cell:
         try:
             table = pq.read_table(path)
         except FileNotFoundError as error:
-            raise RecordError(f"{path}: missing; was the run ended before it collected? testbed run --resume") from error
+            raise RecordError(
+                f"{path}: missing; was the run ended before it collected? testbed run --resume"
+            ) from error
         except OSError as error:
             raise RecordError(f"{path}: damaged: {error}") from error
         if not table.schema.equals(arrow_schema(TABLES[name])):
             raise RecordError(f"{path}: its columns are not those of schema {SCHEMA_VERSION}")
-        return table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
 
 def read_cell(folder: Path) -> Cell:

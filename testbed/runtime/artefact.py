@@ -71,9 +71,7 @@ def load_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path}: cannot be read: {_one_line(error)}") from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != MODEL_SCHEMA:
-        raise ModelError(
-            f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed"
-        )
+        raise ModelError(f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed")
     try:
         card = msgspec.convert(document, ModelCard)
         expected = _card_hash(card)
@@ -93,8 +91,7 @@ def verify(folder: Path, expected_hash: str | None = None) -> ModelCard:
     card = load_card(folder)
     if expected_hash is not None and card.hash != expected_hash:
         raise ModelError(
-            f"{folder}: artefact {card.hash[:12]}… instead of {expected_hash[:12]}…; "
-            "deploy the artefact again"
+            f"{folder}: artefact {card.hash[:12]}… instead of {expected_hash[:12]}…; deploy the artefact again"
         )
     for name, expected in card.files.items():
         try:

@@ -96,9 +96,7 @@ def load_bundle(folder: Path, expected_hash: str | None = None) -> Bundle:
     """
     card = _load_card(folder)
     if expected_hash is not None and card.hash != expected_hash:
-        raise DataError(
-            f"{folder}: bundle {card.hash[:12]}… instead of {expected_hash[:12]}…; deploy the bundle again"
-        )
+        raise DataError(f"{folder}: bundle {card.hash[:12]}… instead of {expected_hash[:12]}…; deploy the bundle again")
     inputs = _open(folder / INPUTS_NAME, card.inputs_sha256)
     labels = _open(folder / LABELS_NAME, card.labels_sha256)
     _check(folder, inputs, labels, card.classes)
@@ -140,8 +138,7 @@ def _open(path: Path, expected_sha256: str) -> NDArray[Any]:
 def _check(folder: Path, inputs: NDArray[Any], labels: NDArray[Any], classes: list[str]) -> None:
     if inputs.dtype != np.uint8 or inputs.ndim not in (4, 5):
         raise DataError(
-            f"{folder}: inputs must be uint8 [N, C, H, W] or [N, T, C, H, W], not {inputs.dtype} "
-            f"{list(inputs.shape)}"
+            f"{folder}: inputs must be uint8 [N, C, H, W] or [N, T, C, H, W], not {inputs.dtype} {list(inputs.shape)}"
         )
     if labels.dtype != np.int64 or labels.ndim != 1:
         raise DataError(f"{folder}: labels must be int64 [N], not {labels.dtype} {list(labels.shape)}")

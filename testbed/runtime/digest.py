@@ -25,9 +25,7 @@ def folder_digest(folder: Path) -> str:
     Files that begin with a dot (editors' and file managers' leavings) do not count.
     """
     files = sorted(
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
+        path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
     )
     return document_digest([[name.as_posix(), file_digest(folder / name)] for name in files])
 

@@ -40,18 +40,14 @@ class OnnxGraph:
     def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spin: bool = False) -> None:
         self.path = path
         if provider not in _PROVIDERS:
-            raise ModelError(
-                f"{path}: no runtime provider named {provider!r}; there is {', '.join(_PROVIDERS)}"
-            )
+            raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(_PROVIDERS)}")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _LOG_ERRORS
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "1" if spin and threads > 1 else "0"
-        )
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin and threads > 1 else "0")
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
             self._session = ort.InferenceSession(str(path), options, providers=[_PROVIDERS[provider]])
@@ -67,9 +63,7 @@ class OnnxGraph:
         self._output_names: list[str] = [value.name for value in outputs]
         self._dtype = self._dtype_of(inputs[0])
         self._zeros = [np.zeros(self._state_shape(value), self._dtype_of(value)) for value in inputs[1:]]
-        self.input_shape: list[int | None] = [
-            size if isinstance(size, int) else None for size in inputs[0].shape
-        ]
+        self.input_shape: list[int | None] = [size if isinstance(size, int) else None for size in inputs[0].shape]
         self.states = len(self._zeros)
 
     def initial_state(self) -> State:

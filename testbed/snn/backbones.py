@@ -101,7 +101,7 @@ class SpikingResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Stem output, one per timestep [T, N, C, H, W], to logits [T, N, classes]."""
-        return cast(Tensor, self.after("", x))
+        return self.after("", x)
 
     def until(self, split: str, x: Tensor) -> Tensor:
         """Run the segments up to and including `split`: the edge's part."""

@@ -8,7 +8,6 @@ order of summation: a graph gives the same spikes, bit for bit, whichever proces
 from __future__ import annotations
 
 import copy
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,8 +24,8 @@ from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.runtime.artefact import ModelCard, write_card
 from testbed.snn.network import Network
-from testbed.snn.recipe import Recipe, VariantSpec
-from testbed.snn.training import accuracy_per_timestep, recipe_digest
+from testbed.snn.recipe import Recipe, VariantSpec, recipe_digest
+from testbed.snn.training import accuracy_per_timestep
 
 WEIGHT_GRID_BITS = 12
 OPSET = 20
@@ -50,7 +49,7 @@ def _fold(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Sequential) and len(child) == 2 and isinstance(child[1], nn.BatchNorm2d):
             transposed = isinstance(child[0], nn.ConvTranspose2d)
-            setattr(module, name, fuse_conv_bn_eval(child[0], child[1], transpose=transposed))
+            setattr(module, name, fuse_conv_bn_eval(cast(Any, child[0]), child[1], transpose=transposed))
         else:
             _fold(child)
 
@@ -127,7 +126,7 @@ class Stem(nn.Module):
         return self.network.current(images)
 
 
-class _Whole(nn.Module):
+class Whole(nn.Module):
     """All T timesteps in one call, layer by layer: each layer's weights are read once for all timesteps."""
 
     def __init__(self, network: Network, timesteps: int) -> None:
@@ -136,7 +135,7 @@ class _Whole(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         functional.reset_net(self.network)
-        return self.network(images, self.timesteps)
+        return cast(Tensor, self.network(images, self.timesteps))
 
 
 def step_graph(network: Network, part: Callable[[Network], nn.Module]) -> StepGraph:
@@ -159,7 +158,7 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
         ModelError: torch cannot export it.
     """
     states = len(inputs) - 1
-    buffer = io.BytesIO()
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with torch.no_grad():
             program = torch.onnx.export(
@@ -172,10 +171,9 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
                 verbose=False,
             )
         assert program is not None
-        program.save(buffer)
+        program.save(path)
     except Exception as error:
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
-    write_atomically(path, buffer.getvalue())
 
 
 def export_network(network: Network, full: Network, timesteps: int, image: Tensor, folder: Path) -> None:
@@ -195,7 +193,7 @@ def export_network(network: Network, full: Network, timesteps: int, image: Tenso
     export_graph(cloud, (code, *cloud.initial_state(code)), folder / "cloud.onnx")
     export_graph(Stem(full), (image,), folder / "full_stem.onnx")
     export_graph(backbone, (full_current, *backbone.initial_state(full_current)), folder / "full_step.onnx")
-    export_graph(_Whole(copy.deepcopy(full), timesteps), (image,), folder / "full.onnx")
+    export_graph(Whole(copy.deepcopy(full), timesteps), (image,), folder / "full.onnx")
     tensors = {f"split.{key}": value for key, value in network.state_dict().items()}
     tensors |= {f"full.{key}": value for key, value in full.state_dict().items()}
     write_atomically(folder / "weights.safetensors", save({key: value.contiguous() for key, value in tensors.items()}))

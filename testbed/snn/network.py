@@ -74,7 +74,11 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, normalize: Normalize, backbone: SpikingResNet18, split: str | None = None, bottleneck: Bottleneck | None = None
+        self,
+        normalize: Normalize,
+        backbone: SpikingResNet18,
+        split: str | None = None,
+        bottleneck: Bottleneck | None = None,
     ) -> None:
         super().__init__()
         self.normalize, self.backbone, self.bottleneck = normalize, backbone, bottleneck

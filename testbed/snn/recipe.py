@@ -14,7 +14,7 @@ from testbed.data.datasets import DatasetSpec
 from testbed.snn.backbones import SPLITS
 
 Split = Literal["stem", "stage1", "stage2", "stage3", "stage4"]
-assert SPLITS == Split.__args__  # type: ignore[attr-defined]
+assert Split.__args__ == SPLITS  # type: ignore[attr-defined]
 
 
 class Strict(pydantic.BaseModel):
@@ -85,7 +85,9 @@ class Recipe(Strict):
     dataset: DatasetSpec
     backbone: BackboneSpec
     timesteps: int = pydantic.Field(4, ge=1, le=64)
-    variants: dict[Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], VariantSpec] = pydantic.Field(min_length=1)
+    variants: dict[Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], VariantSpec] = pydantic.Field(
+        min_length=1
+    )
     training: TrainingSpec
     checkpoint: Path | None = pydantic.Field(
         None, description="trained weights beside the recipe, used instead of training; --retrain ignores it"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -294,14 +294,14 @@ def load_weights(network: Network, path: Path) -> None:
         raise ModelError(f"{path}: not the weights of this recipe's network: {reason}") from error
 
 
-def _save_phase(network: Network, optimizer: torch.optim.Optimizer, trained: list[Tensor], path: Path) -> None:
+def _save_phase(network: Network, optimizer: torch.optim.Optimizer, trained: Sequence[Tensor], path: Path) -> None:
     tensors = {f"weight.{key}": value for key, value in network.state_dict().items()}
     for index, parameter in enumerate(trained):
         tensors |= {f"adamw.{index}.{key}": value for key, value in optimizer.state[parameter].items()}
     write_atomically(path, save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
 
 
-def _load_phase(network: Network, optimizer: torch.optim.Optimizer, trained: list[Tensor], path: Path) -> None:
+def _load_phase(network: Network, optimizer: torch.optim.Optimizer, trained: Sequence[Tensor], path: Path) -> None:
     tensors = load_file(path)
     network.load_state_dict(
         {key.removeprefix("weight."): value for key, value in tensors.items() if key.startswith("weight.")}

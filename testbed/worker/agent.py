@@ -30,7 +30,7 @@ from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
 
-HEARTBEAT_S = 0.5
+HEARTBEAT_MS = 500
 MAX_START_BYTES = 64 * 1024
 
 Work: TypeAlias = EdgeWork | CloudWork
@@ -79,7 +79,7 @@ class Agent:
         self._send(control, 0, self._hello())
         heartbeat_ns = time.monotonic_ns()
         while True:
-            ready = dict(poller.poll(HEARTBEAT_S * 1000))
+            ready = dict(poller.poll(HEARTBEAT_MS))
             t2_ns = time.monotonic_ns()
             if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
                 # The orchestrator is gone, however it went. What was recorded is in the kernel's hands already,
@@ -98,7 +98,7 @@ class Agent:
                     break
                 else:
                     self._jobs.put(message)
-            if t2_ns - heartbeat_ns >= HEARTBEAT_S * 1e9:
+            if t2_ns - heartbeat_ns >= HEARTBEAT_MS * 1e6:
                 heartbeat_ns = t2_ns
                 self._send(control, 0, messages.Heartbeat(t_ns=t2_ns))
         self._cancel.set()

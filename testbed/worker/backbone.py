@@ -47,7 +47,7 @@ class Backbone:
 
 
 def _median_ms(run: object, x: NDArray[np.uint8]) -> float:
-    assert callable(run)  # noqa: S101
+    assert callable(run)
     run(x)
     times = []
     for _ in range(TRIALS):

@@ -134,7 +134,7 @@ class CloudWork:
             raise FrameError(
                 "bad_timestep", f"request {frame.request} is at timestep {session.next_timestep}, not {frame.timestep}"
             )
-        assert self._card.code_shape is not None  # noqa: S101  (a card of a split model has one)
+        assert self._card.code_shape is not None
         code = codec_by_id(frame.codec).decode(frame.payload, tuple(self._card.code_shape))
         logits, state = self._half.step(code[None], session.state)
         if frame.timestep + 1 == self._card.timesteps:

@@ -20,7 +20,7 @@ from testbed.link.frames import Frame, Kind
 from testbed.link.messages import Load
 from testbed.link.tcpinfo import ConnectionMeter, Counters
 from testbed.link.transport import DataClient, LinkTimeout
-from testbed.record.exits import Accumulate, Policy, accumulate, confidence
+from testbed.record.exits import Accumulate, Floats, Policy, accumulate, confidence
 from testbed.record.schema import NetworkRow, Outcome, RequestRow, TimestepRow
 from testbed.runtime.artefact import verify
 from testbed.runtime.bundle import load_bundle
@@ -142,7 +142,8 @@ class EdgeWork:
 
     def _request(self, request: int, sample: int) -> tuple[RequestRow, list[TimestepRow]]:
         x = np.ascontiguousarray(self._bundle.inputs[sample : sample + 1])
-        trace, outcome = Trace(), "ok"
+        trace = Trace()
+        outcome: Outcome = "ok"
         t_start_ns = time.monotonic_ns()
         try:
             self._run(request, x, trace)
@@ -205,7 +206,7 @@ class EdgeWork:
 
     def _exchange(self, frame: Frame, trace: Trace) -> tuple[Step, NDArray[np.float32]]:
         """Send one frame and wait for its result: the first timestep's `Step`, and all logits of the answer."""
-        assert self._client is not None  # noqa: S101  (this mode has a data plane)
+        assert self._client is not None
         data = frames.pack(frame)
         trace.up_bytes += len(frame.payload)
         self._station.set(Activity.RADIO)
@@ -241,9 +242,10 @@ class EdgeWork:
         return bool(confidence(accumulate(logits, rule.accumulate)[-1], rule.policy) >= rule.threshold)
 
     def _rows(
-        self, request: int, sample: int, trace: Trace, outcome: Outcome | str, t_start_ns: int, t_end_ns: int
+        self, request: int, sample: int, trace: Trace, outcome: Outcome, t_start_ns: int, t_end_ns: int
     ) -> tuple[RequestRow, list[TimestepRow]]:
-        prediction, confidences = None, np.zeros(0)
+        prediction: int | None = None
+        confidences: Floats = np.zeros(0)
         policy: Policy = "max_softmax" if self._config.exit is None else self._config.exit.policy
         how: Accumulate = "mean" if self._config.exit is None else self._config.exit.accumulate
         if trace.steps:
@@ -258,7 +260,7 @@ class EdgeWork:
             repeat=self._station.repeat,
             label=int(self._bundle.labels[sample]),
             prediction=prediction,
-            outcome=outcome,  # type: ignore[arg-type]
+            outcome=outcome,
             exit_timestep=len(trace.steps) if outcome == "ok" else None,
             t_start_ns=t_start_ns,
             t_end_ns=t_end_ns,

@@ -149,9 +149,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
             for node, shift in (("board", 0), ("server", OFFSET_NS)):
                 for name, at in marks.items():
                     events.append(
-                        EventRow(
-                            node=node, t_ns=at + shift, repeat=repeat, event="phase", detail={"phase": name}
-                        )
+                        EventRow(node=node, t_ns=at + shift, repeat=repeat, event="phase", detail={"phase": name})
                     )
                 clock.append(
                     ClockEstimate(
@@ -172,14 +170,10 @@ def make_cell(tmp_path: Path) -> MakeCell:
                 # Only while the requests run, on the cloud's own clock: any other window misses some of it.
                 for at in range(begin + OFFSET_NS, measured + OFFSET_NS + 1, 10 * MS):
                     logs["power"].append(
-                        PowerRow(
-                            node="server", source="nvml", rail="GPU", scope="board", t_ns=at, mw=cloud_mw
-                        )
+                        PowerRow(node="server", source="nvml", rail="GPU", scope="board", t_ns=at, mw=cloud_mw)
                     )
             logs["network"].append(
-                NetworkRow(
-                    node="board", t_ns=now, interface="lo", tx_bytes=1, rx_bytes=1, rtt_ms=0.1, retransmits=0
-                )
+                NetworkRow(node="board", t_ns=now, interface="lo", tx_bytes=1, rx_bytes=1, rtt_ms=0.1, retransmits=0)
             )
         events.close()
         for name, log in logs.items():

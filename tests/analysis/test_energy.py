@@ -34,9 +34,7 @@ def test_energies_of_adjacent_windows_add_up(mw: list[float], data: st.DataObjec
     t = np.arange(len(mw)) * SECOND
     middle = data.draw(st.integers(1, int(t[-1]) - 1))
     whole = integrate(t, mw, 0, int(t[-1]))
-    assert integrate(t, mw, 0, middle) + integrate(t, mw, middle, int(t[-1])) == pytest.approx(
-        whole, abs=1e-3
-    )
+    assert integrate(t, mw, 0, middle) + integrate(t, mw, middle, int(t[-1])) == pytest.approx(whole, abs=1e-3)
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 5), (1, 11)])
@@ -111,9 +109,7 @@ def test_neither_another_source_nor_a_part_of_a_sum_is_added(make_cell, changed)
 def test_a_baseline_on_one_side_only_is_an_error(make_cell) -> None:
     cell = make_cell("one-sided")
     path = cell.folder / "events.jsonl"
-    path.write_text(
-        "".join(line for line in path.read_text().splitlines(keepends=True) if "idle_before" not in line)
-    )
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "idle_before" not in line))
     with pytest.raises(RecordError, match="not the other idle baseline"):
         energy(cell)
 

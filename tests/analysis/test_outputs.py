@@ -25,9 +25,7 @@ def test_summary_has_exactly_the_agreed_columns(campaign, tmp_path: Path) -> Non
 def test_summary_is_blank_and_not_zero_where_nothing_applies(campaign, tmp_path: Path) -> None:
     with write_summary(tmp_path, campaign).open() as file:
         edge, edge_exit, cloud, co, _, failed = csv.DictReader(file)
-    assert {edge[c] for c in ("compression", "payload_up_bytes", "wire_up_bytes", "mean_exit_timestep")} == {
-        ""
-    }
+    assert {edge[c] for c in ("compression", "payload_up_bytes", "wire_up_bytes", "mean_exit_timestep")} == {""}
     assert edge["latency_speedup"] == "1"
     assert float(edge_exit["mean_exit_timestep"]) > 1
     assert cloud["payload_up_bytes"] == str(4 * 3072)

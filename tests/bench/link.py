@@ -70,9 +70,7 @@ def packing() -> None:
     `arrays` is packbits and unpackbits, which leave out what a payload needs; `bytes` adds that: tobytes,
     frombuffer, reshape.
     """
-    print(
-        f"Packing + unpacking; speed relative to numpy; target: >= {PACKING_TARGET}x of the same work (bytes)"
-    )
+    print(f"Packing + unpacking; speed relative to numpy; target: >= {PACKING_TARGET}x of the same work (bytes)")
     print(f"{'bits':>8} {'arrays us':>10} {'bytes us':>9} {'ours us':>9} {'vs arrays':>10} {'vs bytes':>9}")
     codec = Packed()
     for shape in SHAPES:

@@ -73,9 +73,7 @@ def integrate_mj(lines: list[dict[str, Any]], start_ns: int, end_ns: int) -> flo
     return float(np.sum((power[1:] + power[:-1]) / 2 * np.diff(points))) / 1e9
 
 
-def test_energy_of_a_known_pattern_is_right(
-    board: Board, make_profile: MakeProfile, power: EmulatedPower
-) -> None:
+def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     pattern = [(Activity.IDLE, 0.1)]
     pattern += [(Activity.COMPUTE, 0.037), (Activity.RADIO, 0.013), (Activity.IDLE, 0.021)] * 10
     pattern += [(Activity.IDLE, 0.1)]
@@ -96,9 +94,7 @@ def test_energy_of_a_known_pattern_is_right(
     assert report.samples == len(lines) > 50
 
 
-def test_samples_name_node_source_rail_and_scope(
-    board: Board, make_profile: MakeProfile, power: EmulatedPower
-) -> None:
+def test_samples_name_node_source_rail_and_scope(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     with board.start(make_profile(power)) as sampler:
         assert [capability.rails for capability in sampler.capabilities] == [["VDD_IN"]]
         assert sampler.capabilities[0].detail["reference"] == power.reference
@@ -145,9 +141,7 @@ def test_a_stalled_sampler_counts_what_it_missed_and_loses_no_energy(
     assert {line["mw"] for line in board.lines()} == {9000.0}
 
 
-def test_two_sources_keep_their_own_rates(
-    board: Board, make_profile: MakeProfile, power: EmulatedPower
-) -> None:
+def test_two_sources_keep_their_own_rates(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     slow = msgspec.structs.replace(power, rail="SLOW", rate_hz=20)
     with board.start(make_profile(power, slow)) as sampler:
         board.wait_for_samples(60)
@@ -214,9 +208,7 @@ def test_a_killed_sampler_is_an_error(board: Board, make_profile: MakeProfile, p
             sampler.stop()
 
 
-def test_stopping_twice_gives_the_same_report(
-    board: Board, make_profile: MakeProfile, power: EmulatedPower
-) -> None:
+def test_stopping_twice_gives_the_same_report(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     sampler = board.start(make_profile(power))
     board.wait_for_samples(1)
     assert sampler.stop() == sampler.stop()

@@ -116,9 +116,7 @@ def test_an_emulated_node_says_which_board_it_emulates(file: Path) -> None:
 
 def test_an_emulated_power_source_is_refused_on_a_real_node(file: Path) -> None:
     file.write_text(re.sub(r"emulates:\n(  .*\n)+", "", TEXT).replace("kind: emulated", "kind: jetson"))
-    with pytest.raises(
-        YamlError, match=r"edge\.yaml:10: power\[0\]: An emulated power source goes with kind"
-    ):
+    with pytest.raises(YamlError, match=r"edge\.yaml:10: power\[0\]: An emulated power source goes with kind"):
         load_profile(file)
 
 

@@ -88,9 +88,7 @@ def test_a_field_that_does_not_fit_is_not_sent(frame: Frame):
 
 @given(
     st.integers(0, 2**64 - 1),
-    arrays(
-        np.float32, array_shapes(min_dims=2, max_dims=2), elements=st.floats(-(2.0**99), 2.0**99, width=32)
-    ),
+    arrays(np.float32, array_shapes(min_dims=2, max_dims=2), elements=st.floats(-(2.0**99), 2.0**99, width=32)),
 )
 def test_a_result_comes_back_as_it_went(duration_ns: int, logits):
     payload = frames.pack_result(duration_ns, logits)

@@ -19,11 +19,7 @@ PROFILE = Profile(
     reach="local",
     runtime=Runtime(provider="cpu", threads=2),
     emulates=Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test"),
-    power=[
-        EmulatedPower(
-            rail="VDD_IN", rate_hz=100, idle_mw=1, busy_mw=9, radio_mw=3, reference="made up for a test"
-        )
-    ],
+    power=[EmulatedPower(rail="VDD_IN", rate_hz=100, idle_mw=1, busy_mw=9, radio_mw=3, reference="made up for a test")],
 )
 LOAD = messages.Load(
     profile=PROFILE,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,28 @@ from testbed.link.transport import DataClient, DataServer
 
 TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps").read_text().strip() != "0"
 HEADER = 20 + 20 + (12 if TIMESTAMPS else 0)
+
+
+# The fields of struct tcp_info in order, as linux/tcp.h has them; the compiler's layout rules do the rest.
+U8 = "state ca_state retransmits probes backoff options wscale flags"
+U32 = (
+    "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent last_ack_sent last_data_recv "
+    "last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss reordering rcv_rtt rcv_space "
+    "total_retrans"
+)
+FIELDS = [
+    *((name, ctypes.c_uint8) for name in U8.split()),
+    *((name, ctypes.c_uint32) for name in U32.split()),
+    *((name, ctypes.c_uint64) for name in ("pacing", "max_pacing", "bytes_acked", "bytes_received")),
+    *((name, ctypes.c_uint32) for name in ("segs_out", "segs_in", "notsent", "min_rtt", "dsegs_in", "dsegs_out")),
+    *((name, ctypes.c_uint64) for name in ("delivery_rate", "busy", "rwnd_limited", "sndbuf_limited")),
+    *((name, ctypes.c_uint32) for name in ("delivered", "delivered_ce")),
+    *((name, ctypes.c_uint64) for name in ("bytes_sent", "bytes_retrans")),
+]
+
+
+class TcpInfo(ctypes.Structure):
+    _fields_ = FIELDS
 
 
 class Pair:
@@ -86,6 +109,18 @@ def test_both_ends_count_the_same_traffic(pair: Pair):
     sent = after[0].tx_bytes - before[0].tx_bytes
     assert abs(sent - (after[1].rx_bytes - before[1].rx_bytes)) <= HEADER
     assert abs(sent - 20 * (700 + HEADER)) <= 2 * HEADER
+
+
+def test_each_number_is_taken_from_its_own_field():
+    info = TcpInfo(*range(1, len(FIELDS) + 1))
+    for options, header in ((0, 40), (1, 52), (6, 40)):
+        info.options = options
+        assert tcpinfo._counters(bytes(info), 20) == (  # noqa: SLF001
+            info.bytes_sent + info.segs_out * header,
+            info.bytes_received + info.segs_in * header,
+            info.rtt / 1000,
+            info.total_retrans,
+        )
 
 
 def test_counters_stand_still_while_nothing_is_sent(pair: Pair):

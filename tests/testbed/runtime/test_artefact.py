@@ -108,9 +108,7 @@ def test_a_card_that_says_what_it_cannot_is_refused(folder: Path, changes: dict[
         load_card(folder)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "a: [", "\t", "!!python/object/apply:os.getcwd []", "schema: {1: 2}"]
-)
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "\t", "!!python/object/apply:os.getcwd []", "schema: {1: 2}"])
 def test_a_file_that_is_no_card_is_refused(folder: Path, text: str):
     (folder / "model.yaml").write_text(text)
     with pytest.raises(ModelError, match=r"model\.yaml"):
@@ -152,7 +150,5 @@ def test_a_renamed_file_changes_the_folder_digest(folder: Path):
 
 
 def test_the_order_of_keys_does_not_change_a_document_digest():
-    assert document_digest({"a": 1, "b": {"c": 2, "d": 3}}) == document_digest(
-        {"b": {"d": 3, "c": 2}, "a": 1}
-    )
+    assert document_digest({"a": 1, "b": {"c": 2, "d": 3}}) == document_digest({"b": {"d": 3, "c": 2}, "a": 1})
     assert document_digest({"a": 1}) != document_digest({"a": 2})

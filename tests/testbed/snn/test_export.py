@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from spikingjelly.activation_based import functional
 
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.backbones import Neuron, SpikingResNet18, direct_code
-from testbed.snn.export import WEIGHT_GRID_BITS, cloud_part, deployable, edge_part, export_network
+from testbed.snn.export import (
+    WEIGHT_GRID_BITS,
+    Stem,
+    Whole,
+    cloud_part,
+    deployable,
+    edge_part,
+    export_graph,
+    full_part,
+    step_graph,
+)
 from testbed.snn.network import Bottleneck, Network, Normalize
 
 T = 4
@@ -43,44 +54,71 @@ def warm(network: Network) -> None:
     network.eval()
 
 
-def variants(full: Network) -> dict[str, Network]:
-    made = {split: full.cut(split, None) for split in SPLITS}
-    coded = full.cut("stage1", Bottleneck(4, 2, 4, Neuron()))
-    warm(coded)
-    return {**made, "coded": coded}
+def graphs_of(parts: dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]], folder: Path) -> dict[str, OnnxGraph]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+        for name, (module, inputs) in parts.items():
+            export_graph(module, inputs, folder / f"{name}.onnx")
+    return {name: OnnxGraph(folder / f"{name}.onnx") for name in parts}
 
 
-@pytest.mark.timeout(300)
-def test_spikes_and_logits_of_every_split_equal_spikingjelly(full, tmp_path):
-    for name, network in variants(full).items():
-        reference, whole = deployable(network), deployable(full)
-        folder = tmp_path / name
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
-            export_network(reference, whole, T, images(1, 0), folder)
-        graphs = {path.stem: OnnxGraph(path) for path in folder.glob("*.onnx")}
-        for seed in range(3):
-            image = images(1, 100 + seed)
-            with torch.no_grad():
-                codes = reference.edge(direct_code(reference.current(image), T))
-                logits = reference.cloud(codes)
-                functional.reset_net(reference)
-                baseline = whole(image, T)
-                functional.reset_net(whole)
-            assert 0.01 < codes.mean() < 0.99, f"{name}: the code carries nothing"
-            current = graphs["stem"].run(image.numpy())
-            edge_state, cloud_state = graphs["edge"].initial_state(), graphs["cloud"].initial_state()
-            step_state = graphs["full_step"].initial_state()
-            for t in range(T):
-                code, edge_state = graphs["edge"].step(current, edge_state)
-                np.testing.assert_array_equal(code, codes[t].numpy().astype(np.uint8), err_msg=f"{name}, t={t}")
-                y, cloud_state = graphs["cloud"].step(code, cloud_state)
-                np.testing.assert_allclose(y, logits[t].numpy(), atol=1e-5, err_msg=f"{name}, t={t}")
-                y, step_state = graphs["full_step"].step(graphs["full_stem"].run(image.numpy()), step_state)
-                np.testing.assert_allclose(y, baseline[t].numpy(), atol=1e-5)
-            np.testing.assert_allclose(
-                graphs["full"].run(image.numpy()).reshape(T, -1), baseline[:, 0].numpy(), atol=1e-5
-            )
+@pytest.mark.parametrize("split", [*SPLITS, "coded"])
+def test_spikes_and_logits_of_every_split_equal_spikingjelly(full, split, tmp_path):
+    network = full.cut("stage1", Bottleneck(4, 2, 4, Neuron())) if split == "coded" else full.cut(split, None)
+    if split == "coded":
+        warm(network)
+    reference = deployable(network)
+    with torch.no_grad():
+        current = reference.current(images(1, 0))
+        edge, cloud = step_graph(reference, edge_part), step_graph(reference, cloud_part)
+        code = edge(current, *edge.initial_state(current))[0]
+    graphs = graphs_of(
+        {
+            "edge": (edge, (current, *edge.initial_state(current))),
+            "cloud": (cloud, (code, *cloud.initial_state(code))),
+        },
+        tmp_path,
+    )
+    for seed in range(5):
+        with torch.no_grad():
+            current = reference.current(images(1, 100 + seed))
+            codes = reference.edge(direct_code(current, T))
+            logits = reference.cloud(codes)
+            functional.reset_net(reference)
+        assert 0.005 < codes.mean() < 0.995, "the code carries nothing"
+        edge_state, cloud_state = graphs["edge"].initial_state(), graphs["cloud"].initial_state()
+        for t in range(T):
+            y, edge_state = graphs["edge"].step(current.numpy(), edge_state)
+            np.testing.assert_array_equal(y, codes[t].numpy().astype(np.uint8), err_msg=f"spikes at t={t}")
+            y, cloud_state = graphs["cloud"].step(y, cloud_state)
+            np.testing.assert_allclose(y, logits[t].numpy(), atol=1e-5, err_msg=f"logits at t={t}")
+
+
+def test_the_backbone_gives_the_same_logits_step_by_step_and_all_at_once(full, tmp_path):
+    reference = deployable(full)
+    image = images(1, 0)
+    with torch.no_grad():
+        current = Stem(reference)(image)
+        step = step_graph(reference, full_part)
+    graphs = graphs_of(
+        {
+            "stem": (Stem(reference), (image,)),
+            "step": (step, (current, *step.initial_state(current))),
+            "whole": (Whole(copy.deepcopy(reference), T), (image,)),
+        },
+        tmp_path,
+    )
+    for seed in range(3):
+        image = images(1, 200 + seed)
+        with torch.no_grad():
+            expected = reference(image, T)[:, 0].numpy()
+            functional.reset_net(reference)
+        assert expected.std() > 0
+        state = graphs["step"].initial_state()
+        for t in range(T):
+            y, state = graphs["step"].step(graphs["stem"].run(image.numpy()), state)
+            np.testing.assert_allclose(y[0], expected[t], atol=1e-5)
+        np.testing.assert_allclose(graphs["whole"].run(image.numpy()).reshape(T, -1), expected, atol=1e-5)
 
 
 def test_folding_batch_norm_changes_the_logits_by_less_than_the_weight_grid_does(full):

@@ -52,7 +52,7 @@ def stripes() -> Dataset:
         noisy = np.clip(pictures + rng.normal(0, 15, (count, 8, 8)), 0, 255).astype(np.uint8)
         return Samples(noisy[:, None], labels.astype(np.int64))
 
-    return Dataset("stripes", "made", ("lying", "standing"), samples(96), samples(32), samples(32))
+    return Dataset("stripes", "made", ("lying", "standing"), samples(320), samples(64), samples(64))
 
 
 def run(folder: Path, dataset: Dataset, stop_after: int | None = None):

@@ -1,0 +1,245 @@
+"""A laboratory in a temporary folder: device profiles, an experiment, and `testbed` as its own process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from testbed.record.reader import Cell, read_campaign
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "experiments" / "train" / "quickstart.yaml"
+TESTBED = Path(sys.executable).with_name("testbed")
+NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+EXPERIMENT = "lab"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a `testbed` command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return f"exit code {self.code}\n{self.out}\n{self.err}"
+
+
+class Running:
+    """A `testbed` command that goes on in the background."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
+        self.process, self._out, self._err = process, out, err
+
+    @property
+    def text(self) -> str:
+        return self._out.read_text() + self._err.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def outcome(self, seconds: float = 100) -> Outcome:
+        self.process.wait(seconds)
+        return Outcome(self.process.returncode, self._out.read_text(), self._err.read_text())
+
+
+class Lab:
+    """One results folder. Whatever is started here has `folder` as its working directory, so it can be found."""
+
+    def __init__(self, folder: Path, models: Path) -> None:
+        self.folder, self.results = folder, folder / "results"
+        self.results.mkdir()
+        for name in ("models", "bundles"):
+            (self.results / name).symlink_to(models / name)
+        self._started: list[Running] = []
+
+    def device(self, name: str, like: str = "host", slowdown: float | None = None, **changes: Any) -> Path:
+        """A profile made from one that ships."""
+        profile = yaml.safe_load((ROOT / "devices" / f"{like}.yaml").read_text()) | {"name": name} | changes
+        if slowdown is not None:
+            profile["emulates"]["slowdown"] = slowdown
+        for source in profile["power"]:
+            source["rate_hz"] = 40  # a pause of the sampler is tolerated longer on a busy machine
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(profile))
+        return path
+
+    def experiment(
+        self, *cells: dict[str, Any], edge: Path | None = None, cloud: Path | None = None, **keys: Any
+    ) -> Path:
+        """An experiment of a few requests on an emulated edge and this machine."""
+        edge = edge or self.device("bench-edge", "emulated-orin-nano", slowdown=30)
+        cloud = cloud or self.device("bench-cloud")
+        document = {
+            "name": EXPERIMENT,
+            "models": {name: {"recipe": str(RECIPE), "variant": name} for name in ("plain", "coded")},
+            "nodes": {"edge": str(edge), "cloud": str(cloud)},
+            "scenario": {"requests": 20, "warmup": 1},
+            "repeats": 1,
+            "idle_s": 0.2,
+            "cells": list(cells),
+        }
+        path = self.folder / "experiment.yaml"
+        path.write_text(yaml.safe_dump(document | keys, sort_keys=False))
+        return path
+
+    def start(self, *arguments: str | Path) -> Running:
+        out, err = (self.folder / f"{len(self._started)}.{stream}" for stream in ("out", "err"))
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = subprocess.Popen(
+                [TESTBED, *arguments], cwd=self.folder, stdout=stdout, stderr=stderr, env=ENVIRONMENT
+            )
+        self._started.append(Running(process, out, err))
+        return self._started[-1]
+
+    def run(self, *arguments: str | Path, seconds: float = 150) -> Outcome:
+        return self.start(*arguments).outcome(seconds)
+
+    def nodes(self, role: str | None = None) -> list[psutil.Process]:
+        """The workers (of one role) and power samplers of this lab that are alive."""
+        wanted = ("testbed.worker", "devices.power.sampler") if role is None else (f"--role {role} ",)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                command = " ".join(process.cmdline()) + " "
+                if process.cwd() == str(self.folder) and any(word in command for word in wanted):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    @property
+    def campaign(self) -> Path:
+        return self.results / EXPERIMENT
+
+    def cells(self) -> list[Cell]:
+        return read_campaign(self.campaign)
+
+    def cell(self, mode: str) -> Cell:
+        return next(cell for cell in self.cells() if cell.manifest.mode == mode)
+
+    def recorded(self, where: Path, pattern: str = "raw/*/*/edge/requests.jsonl") -> int:
+        """Number of whole rows that are on disk."""
+        return sum(path.read_bytes().count(b"\n") for path in where.glob(pattern))
+
+    def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = 40) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                running = "\n".join(running.text for running in self._started)
+                pytest.fail(f"waited {seconds} s in vain until {what}\n{running}")
+            time.sleep(0.02)
+        return found
+
+    def wait_until_measuring(self, mode: str = "*", repeat: int = 0) -> Path:
+        """Wait until a few requests of a cell are on disk; returns that cell's folder."""
+
+        def measuring() -> Path | None:
+            for log in self.campaign.glob(f"*/raw/repeat-{repeat:02d}/*/edge/requests.jsonl"):
+                folder = log.parents[4]
+                wanted = mode == "*" or f'"mode": "{mode}"' in (folder / "manifest.json").read_text()
+                if wanted and log.read_bytes().count(b"\n") >= 3:
+                    return folder
+            return None
+
+        folder: Path = self.wait_for(f"{mode} is measured", measuring)
+        return folder
+
+    def wait_until_nodes_are_gone(self, seconds: float = 8) -> None:
+        self.wait_for("no worker and no sampler is left", lambda: not self.nodes(), seconds)
+
+    def close(self) -> None:
+        for running in self._started:
+            running.process.kill()
+            running.process.wait()
+        for process in self.nodes():
+            process.kill()
+
+
+def fingerprints(folder: Path) -> dict[str, tuple[int, str]]:
+    """When each file below a folder was last written, and the hash of what is in it."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(name="fingerprints")
+def fingerprints_() -> Callable[[Path], dict[str, tuple[int, str]]]:
+    return fingerprints
+
+
+@pytest.fixture(scope="session")
+def models(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with the shipped model exported, which takes a minute, and the bundle.
+
+    It is kept in pytest's cache for as long as what decides its content stays the same.
+    """
+    sources = [RECIPE, RECIPE.with_suffix(".safetensors")]
+    for package in ("snn", "data", "runtime"):
+        sources += sorted((ROOT / "testbed" / package).glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    results = pytestconfig.cache.mkdir(f"testbed-models-{digest}")
+    folder = tmp_path_factory.mktemp("models")
+    experiment = folder / "experiment.yaml"
+    document = {
+        "name": "unused",
+        "models": {"plain": {"recipe": str(RECIPE), "variant": "plain"}},
+        "nodes": {
+            role: str(ROOT / "devices" / f"{name}.yaml")
+            for role, name in (("edge", "emulated-orin-nano"), ("cloud", "host"))
+        },
+        "cells": [{"mode": "edge_only", "model": "plain"}],
+    }
+    experiment.write_text(yaml.safe_dump(document))
+    done = subprocess.run(
+        [TESTBED, "plan", experiment, "--results", results],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(results)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, models: Path) -> Iterator[Lab]:
+    laboratory = Lab(tmp_path, models)
+    yield laboratory
+    laboratory.close()
+
+
+@pytest.fixture(scope="session")
+def node_python() -> Path:
+    """The interpreter of an environment with what a node needs and nothing else."""
+    folder = ROOT / ".cache" / "node-venv"
+    python = folder / "bin" / "python"
+    wanted = {name: version(name) for name in NODE_PACKAGES}
+    found = ""
+    if python.exists():
+        found = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=False).stdout
+    if not all(re.search(rf"^{name}=={wanted[name]}$", found, re.MULTILINE | re.IGNORECASE) for name in wanted):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pinned = [f"{name}=={number}" for name, number in wanted.items()]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned], check=True)
+    return python

@@ -1,0 +1,145 @@
+"""From one YAML to figures: what a complete campaign leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from math import prod
+
+import numpy as np
+import pytest
+
+from testbed.link.codec import codec_named
+from testbed.record.schema import SUMMARY_COLUMNS
+
+pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
+
+CELLS = (
+    {"mode": "edge_only", "model": "plain"},
+    {"mode": "cloud_only", "model": "plain"},
+    {"mode": "co_inference", "model": "plain", "codec": "packed"},
+    {"mode": "co_inference", "model": "coded", "codec": "packed", "exit": {"threshold": 0.9}},
+)
+REQUESTS = 150
+
+
+def test_one_yaml_makes_records_summary_figures_and_report(lab) -> None:
+    edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=2)
+    experiment = lab.experiment(*CELLS, edge=edge, scenario={"requests": REQUESTS, "warmup": 2})
+
+    done = lab.run("run", experiment, "--results", lab.results)
+
+    assert done.code == 0, done.text
+    assert not lab.nodes()
+    cells = lab.cells()
+    assert [cell.manifest.mode for cell in cells] == [cell["mode"] for cell in CELLS]
+    for cell in cells:
+        names = {path.name for path in cell.folder.iterdir()}
+        assert names >= {"manifest.json", "clock.json", "events.jsonl", "logs", "raw", "status.json"}
+        assert names >= {f"{table}.parquet" for table in ("requests", "timesteps", "power", "network")}
+        assert (cell.status.state, cell.status.valid, cell.status.reasons) == ("complete", True, [])
+        assert not list(cell.folder.rglob("*.part"))
+        assert len(list((cell.folder / "logs").glob("*.log"))) == 2
+        _check_requests(cell)
+        _check_record(cell)
+    plain, cloud, split, coded = cells
+    assert coded.requests["exit_timestep"].min() < 4  # else exits were not exercised
+
+    by_sample = plain.requests.set_index("sample_index")["prediction"].sort_index()
+    for other in (split, cloud):
+        assert other.requests.set_index("sample_index")["prediction"].sort_index().equals(by_sample)
+    assert (plain.requests["prediction"] == plain.requests["label"]).mean() > 0.9
+
+    _check_summary(lab, cells)
+    figures = {path.suffix for path in (lab.campaign / "figures").iterdir()}
+    assert figures & {".pdf", ".svg", ".png"}
+    report = (lab.campaign / "report.html").read_text()
+    assert all(cell.manifest.label in report for cell in cells)
+    shown = lab.run("show", lab.campaign)
+    assert (shown.code, shown.out.count("edge-only")) == (0, 1), shown.text
+
+
+def _check_requests(cell) -> None:
+    requests, config, model = cell.requests, cell.manifest.config, cell.manifest.model
+    assert list(requests["request_id"]) == list(range(REQUESTS))
+    assert set(requests["outcome"]) == {"ok"}
+    parts = requests[["edge_compute_ms", "encode_ms", "network_ms", "cloud_compute_ms"]]
+    rest = requests["latency_ms"] - parts.sum(axis=1)
+    assert rest.min() > -1e-6
+    assert (parts >= 0).all().all()
+    assert rest.median() < max(0.5, 0.2 * requests["latency_ms"].median())
+    steps = cell.timesteps.groupby("request_id").size()
+    assert list(steps) == list(requests["exit_timestep"])
+    if config["exit"] is None:
+        assert set(requests["exit_timestep"]) == {model["timesteps"]}
+    expected = {
+        "edge_only": 0,
+        "cloud_only": prod(model["input_shape"]),
+        "co_inference": requests["exit_timestep"]
+        * codec_named(config["codec"] or "packed").payload_bytes(tuple(model["code_shape"])),
+    }[config["mode"]]
+    assert (requests["payload_up_bytes"] == expected).all()
+    if config["mode"] == "edge_only":
+        assert (requests["wire_up_bytes"] == 0).all()
+        assert cell.network.empty
+    else:
+        assert (requests["wire_up_bytes"] > requests["payload_up_bytes"]).all()
+        assert (requests["network_ms"] > 0).all()
+        assert (requests["cloud_compute_ms"] > 0).all()
+
+
+def _check_record(cell) -> None:
+    assert set(cell.power["scope"]) == {"emulated"}
+    assert set(cell.power["node"]) == {"bench-edge"}
+    assert cell.power["mw"].min() >= 5200
+    assert {(clock.node, clock.when) for clock in cell.clock} == {
+        (node, when) for node in ("bench-edge", "bench-cloud") for when in ("before", "after")
+    }
+    for clock in cell.clock:  # one machine, one monotonic clock
+        assert abs(clock.offset_ns) <= clock.bound_ns
+    phases = [event.detail["phase"] for event in cell.events if event.node == "bench-edge" and event.event == "phase"]
+    assert phases == ["warmup", "idle_before", "measure", "idle_after", "end"]
+    assert not [event for event in cell.events if event.event != "phase"]
+
+
+def _check_summary(lab, cells) -> None:
+    with (lab.campaign / "summary.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert tuple(rows[0]) == SUMMARY_COLUMNS
+    assert len(rows) == len(cells)
+    for row, cell in zip(rows, cells, strict=True):
+        requests = cell.requests
+        assert row["mode"] == cell.manifest.mode
+        assert float(row["accuracy"]) == pytest.approx((requests["prediction"] == requests["label"]).mean(), abs=1e-4)
+        assert float(row["latency_p50_ms"]) == pytest.approx(np.percentile(requests["latency_ms"], 50), rel=0.02)
+        assert float(row["energy_mj"]) > 0
+        assert row["energy_source"] == "emulated"
+        assert row["cloud_energy_mj"] == ""
+        assert row["valid"].lower() == "true"
+        # Between resting and everything on, for as long as the requests took.
+        seconds = (requests["t_end_ns"].max() - requests["t_start_ns"].min()) / 1e9 / len(requests)
+        assert 5200 * seconds * 0.99 < float(row["energy_mj"]) < 5920 * seconds * 1.01
+
+
+def test_the_edge_worker_runs_where_there_is_no_torch(lab, node_python) -> None:
+    for package in ("torch", "pydantic", "pandas", "pyarrow", "typer"):
+        tried = subprocess.run([node_python, "-c", f"import {package}"], capture_output=True, text=True, check=False)
+        assert "ModuleNotFoundError" in tried.stderr, package
+    edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=30, python=str(node_python))
+    cells = ({"mode": "edge_only", "model": "plain"}, {"mode": "co_inference", "model": "coded", "codec": "packed"})
+    running = lab.start("run", lab.experiment(*cells, edge=edge), "--results", lab.results)
+
+    lab.wait_until_measuring()
+    (worker,) = lab.nodes("edge")
+    assert worker.cmdline()[0] == str(node_python)
+    samplers = [child.cmdline()[0] for child in worker.children()]
+    assert samplers == [str(node_python)]
+    done = running.outcome()
+
+    assert done.code == 0, done.text
+    for cell in lab.cells():
+        assert cell.complete
+        edge_facts = json.loads((cell.folder / "manifest.json").read_text())["nodes"]["edge"]
+        assert edge_facts["profile"]["python"] == str(node_python)
+        assert edge_facts["repeats"]["0"]["hello"]["python"].startswith("3.")

@@ -1,0 +1,182 @@
+"""What is left of a campaign when something is killed, stopped or interrupted in the middle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+EDGE_ONLY = {"mode": "edge_only", "model": "plain"}
+SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed"}
+
+
+def test_killed_orchestrator_leaves_no_process_and_loses_no_row(lab, fingerprints) -> None:
+    experiment = lab.experiment(SPLIT, repeats=2)
+    running = lab.start("run", experiment, "--results", lab.results)
+    cell = lab.wait_until_measuring(repeat=1)
+    assert {process.name() for process in lab.nodes()}
+    assert len(lab.nodes()) == 3  # edge, cloud, power sampler
+    before = lab.recorded(cell, "raw/repeat-01/*/edge/requests.jsonl")
+
+    running.signal(signal.SIGKILL)
+
+    lab.wait_until_nodes_are_gone()
+    assert running.outcome().code == -signal.SIGKILL
+    assert before <= lab.recorded(cell, "raw/repeat-01/*/edge/requests.jsonl") < 20
+    assert lab.recorded(cell, "raw/repeat-01/*/edge/power.jsonl") > 0
+    assert not (cell / "status.json").exists()
+    kept = fingerprints(cell / "raw")
+
+    done = lab.run("run", experiment, "--results", lab.results, "--resume")
+
+    assert done.code == 0, done.text
+    after = fingerprints(cell / "raw")
+    assert {name: after[name] for name in kept} == kept
+    added = {name.rsplit("/", 2)[0] for name in set(after) - set(kept)}
+    assert {name.split("/")[0] for name in added} == {"repeat-01"}
+    assert sorted(path.name for path in (cell / "raw" / "repeat-01").iterdir()) == ["attempt-0", "attempt-1"]
+    (result,) = lab.cells()
+    assert result.complete
+    assert result.status.repeats_done == [0, 1]
+    assert list(result.requests["request_id"]) == list(range(40))
+    assert not (lab.campaign / ".previous").exists()
+    again = lab.run("run", experiment, "--results", lab.results, "--resume")
+    assert again.code == 0, again.text
+    assert fingerprints(cell / "raw") == after
+
+
+@pytest.mark.parametrize("role", ["edge", "cloud"])
+def test_killed_worker_fails_its_cell_alone_and_resume_completes_it(lab, fingerprints, role) -> None:
+    experiment = lab.experiment(EDGE_ONLY, SPLIT)
+    running = lab.start("run", experiment, "--results", lab.results)
+    lab.wait_until_measuring("co_inference")
+    (victim,) = lab.nodes(role)
+    peers = [process for process in lab.nodes() if process != victim]
+
+    victim.kill()
+
+    _, alive = psutil.wait_procs(peers, timeout=10)
+    assert not alive
+    done = running.outcome()
+    assert done.code == 1, done.text
+    assert "Traceback" not in done.text
+    failed, whole = lab.cell("co_inference"), lab.cell("edge_only")
+    assert failed.status.state == "failed"
+    (reason,) = failed.status.reasons
+    assert reason.startswith(f"repeat 0: {role} bench-{role}, ")
+    assert "was ended by signal 9" in reason
+    assert reason.splitlines()[0] in done.err
+    assert len(failed.requests) >= 3
+    assert whole.complete
+    assert not lab.nodes()
+    kept = fingerprints(whole.folder)
+
+    done = lab.run("run", experiment, "--results", lab.results, "--resume")
+
+    assert done.code == 0, done.text
+    assert lab.cell("co_inference").complete
+    assert list(lab.cell("co_inference").requests["request_id"]) == list(range(20))
+    assert fingerprints(whole.folder) == kept
+
+
+@pytest.mark.parametrize("role", ["edge", "cloud"])
+def test_stopped_worker_fails_its_cell_as_silent(lab, role) -> None:
+    experiment = lab.experiment(SPLIT)
+    running = lab.start("run", experiment, "--results", lab.results, "--set", "deadlines.silence_s=1.5")
+    lab.wait_until_measuring()
+    (victim,) = lab.nodes(role)
+
+    victim.send_signal(signal.SIGSTOP)
+
+    done = running.outcome()
+    assert done.code == 1, done.text
+    assert not lab.nodes()
+    (cell,) = lab.cells()
+    assert cell.status.state == "failed"
+    (reason,) = cell.status.reasons
+    assert f"{role} bench-{role}, measuring: silent for" in reason.replace("serving", "measuring")
+    assert "limit 1.5 s" in reason
+
+
+def test_first_interrupt_ends_at_the_next_request_and_collects(lab) -> None:
+    experiment = lab.experiment(EDGE_ONLY, SPLIT, scenario={"requests": 400, "warmup": 1})
+    running = lab.start("run", experiment, "--results", lab.results)
+    folder = lab.wait_until_measuring()
+    before = lab.recorded(folder)
+
+    running.signal(signal.SIGINT)
+
+    done = running.outcome(60)
+    assert done.code == 130, done.text
+    assert "Traceback" not in done.text
+    assert not lab.nodes()
+    cells = {cell.folder.name: cell for cell in lab.cells()}
+    assert {cell.status.state for cell in cells.values()} == {"aborted"}
+    assert {cell.status.valid for cell in cells.values()} == {None}
+    interrupted = cells.pop(folder.name)
+    assert before <= len(interrupted.requests) == lab.recorded(folder) < 400
+    assert set(interrupted.requests["outcome"]) == {"ok"}
+    phases = [event.detail["phase"] for event in interrupted.events if event.node == "bench-edge"]
+    assert phases[-1] == "end"
+    (untouched,) = cells.values()
+    assert not (untouched.folder / "raw").exists()
+    assert untouched.status.reasons == ["0 of 1 repeats were measured"]
+
+
+def test_second_interrupt_stops_now(lab) -> None:
+    # A request of this edge takes minutes, so that its end cannot be what ends the run.
+    edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=100_000)
+    experiment = lab.experiment(EDGE_ONLY, edge=edge)
+    running = lab.start("run", experiment, "--results", lab.results)
+    lab.wait_for("warming up", lambda: lab.recorded(lab.campaign, "*/raw/*/*/edge/events.jsonl"))
+
+    running.signal(signal.SIGINT)
+    lab.wait_for("the first is answered", lambda: "Ending after the running request" in running.text)
+    assert running.process.poll() is None
+    running.signal(signal.SIGINT)
+
+    started = time.monotonic()
+    lab.wait_until_nodes_are_gone()
+    done = running.outcome(40)
+    assert time.monotonic() - started < 30
+    assert done.code == 130, done.text
+    assert "Traceback" not in done.text
+    (cell,) = lab.cells()
+    assert cell.status.state == "aborted"
+
+
+def test_a_second_run_on_the_same_results_is_refused(lab) -> None:
+    experiment = lab.experiment(EDGE_ONLY, scenario={"requests": 2000, "warmup": 1})
+    first = lab.start("run", experiment, "--results", lab.results)
+    folder = lab.wait_until_measuring()
+
+    second = lab.run("run", experiment, "--results", lab.results)
+
+    assert second.code == 1, second.text
+    (line,) = second.err.splitlines()
+    assert "another testbed run is writing here" in line
+    assert str(first.process.pid) in line
+    assert not (lab.campaign / ".previous").exists()
+    before = lab.recorded(folder)
+    lab.wait_for("the first run goes on", lambda: lab.recorded(folder) > before)
+    first.signal(signal.SIGINT)
+    assert first.outcome(60).code == 130
+
+
+def test_a_run_without_resume_sets_earlier_results_aside(lab, fingerprints) -> None:
+    experiment = lab.experiment(EDGE_ONLY, scenario={"requests": 6, "warmup": 1})
+    lab.run("run", experiment, "--results", lab.results)
+    (cell,) = lab.cells()
+    kept = fingerprints(cell.folder)
+
+    lab.run("run", experiment, "--results", lab.results)
+
+    (previous,) = (lab.campaign / ".previous").iterdir()
+    assert fingerprints(previous / cell.folder.name) == kept
+    assert json.loads((cell.folder / "status.json").read_text())["state"] == "complete"
+    assert fingerprints(cell.folder) != kept
