@@ -86,8 +86,10 @@ class Plan:
     cells: list[PlannedCell]
 
     def missing(self) -> list[tuple[int, PlannedCell]]:
-        """The (repeat, cell) pairs that no complete attempt covers, in the order they are run: repeat after
-        repeat, the cells of each in an order of their own drawn from the seed, so that drift of the nodes is shared.
+        """The (repeat, cell) pairs that no complete attempt covers, in the order they are run.
+
+        Repeat after repeat, the cells of each in an order of their own drawn from the seed: what drifts
+        while the campaign runs then touches every cell alike.
         """
         order: list[tuple[int, PlannedCell]] = []
         rng = random.Random(self.experiment.seed)  # noqa: S311  (an order, not a secret)
@@ -99,11 +101,10 @@ class Plan:
 
     def seconds_per_repeat(self) -> float | None:
         """Median duration of the complete attempts; None before there is one."""
-        seconds = []
-        for cell in self.cells:
-            for repeat in range(self.experiment.repeats):
-                if (found := complete_attempt(cell.folder, repeat)) is not None:
-                    seconds.append(float(msgspec.json.decode((found / ATTEMPT_FILE).read_bytes())["seconds"]))
+        done = [
+            complete_attempt(cell.folder, repeat) for cell in self.cells for repeat in range(self.experiment.repeats)
+        ]
+        seconds = [float(msgspec.json.decode((path / ATTEMPT_FILE).read_bytes())["seconds"]) for path in done if path]
         return statistics.median(seconds) if seconds else None
 
 

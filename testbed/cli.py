@@ -21,6 +21,7 @@ from testbed.record.schema import Status
 
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_ABORTED = 1, 130
+TABLE_COLUMNS = 120
 
 app = typer.Typer(
     help="Energy, latency, accuracy and traffic of spiking edge-cloud co-inference, measured.",
@@ -275,13 +276,18 @@ def _analyse(folder: Path) -> None:
 
 
 def _print_table(cells: list[Any]) -> None:
+    """The table of a campaign; a narrow terminal wraps whole lines, never single cells."""
     from analysis.tables import table
 
     headers, rows = table(cells)
-    shown = Table(*headers, box=None, header_style="bold")
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for number, header in enumerate(headers):
+        # One word a line keeps the columns as narrow as their numbers.
+        name = header.replace(" ", "\n")
+        shown.add_column(name, no_wrap=True, justify="right" if number else "left", vertical="bottom")
     for row in rows:
         shown.add_row(*row)
-    console.print(shown)
+    Console(width=max(console.width, TABLE_COLUMNS)).print(shown)
 
 
 def _exit_for(statuses: list[Status]) -> None:

@@ -1,5 +1,7 @@
-"""The life of one repeat of one cell: deploy → load → warm up → sync clocks → idle baseline → measure → idle
-baseline → sync clocks → finish → collect → teardown.
+"""The life of one repeat of one cell.
+
+Start workers → load → warm up → sync clocks → idle baseline → measure → idle baseline → sync clocks → finish →
+collect → teardown.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def _single_step(network: Network) -> Network:
 
 
 def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
-    """Write one module as ONNX with static shapes; inputs and outputs are x, v0, v1, … and y, v0_next, …
+    """Write one module as ONNX with static shapes: from x, v0, v1, ... to y, v0_next, v1_next, and so on.
 
     Raises:
         ModelError: torch cannot export it.

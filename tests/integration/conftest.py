@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -117,12 +118,10 @@ class Lab:
         wanted = ("testbed.worker", "devices.power.sampler") if role is None else (f"--role {role} ",)
         found = []
         for process in psutil.process_iter():
-            try:
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is not ours to see
                 command = " ".join(process.cmdline()) + " "
                 if process.cwd() == str(self.folder) and any(word in command for word in wanted):
                     found.append(process)
-            except psutil.Error:
-                continue
         return found
 
     @property

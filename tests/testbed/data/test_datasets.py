@@ -1,4 +1,4 @@
-"""Data sets: arrays of the promised shapes, the same from a folder as from a zip, and plain words when one is missing."""
+"""Data sets: arrays of the promised shapes, from a folder as from a zip, and plain words when one is missing."""
 
 import os
 import zipfile
