@@ -13,6 +13,7 @@ from typing import Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -21,7 +22,7 @@ from testbed.record.schema import Status
 
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_ABORTED = 1, 130
-TABLE_COLUMNS = 120
+TABLE_COLUMNS = 300
 
 app = typer.Typer(
     help="Energy, latency, accuracy and traffic of spiking edge-cloud co-inference, measured.",
@@ -287,7 +288,8 @@ def _print_table(cells: list[Any]) -> None:
         shown.add_column(name, no_wrap=True, justify="right" if number else "left", vertical="bottom")
     for row in rows:
         shown.add_row(*row)
-    Console(width=max(console.width, TABLE_COLUMNS)).print(shown)
+    wanted = Measurement.get(console, console.options.update(max_width=TABLE_COLUMNS), shown).maximum
+    Console(width=max(console.width, wanted)).print(shown)
 
 
 def _exit_for(statuses: list[Status]) -> None:

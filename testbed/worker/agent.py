@@ -154,6 +154,8 @@ class Agent:
                         answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
                     else:
                         answer = self._carry_out(work, message, outbox)
+                        if isinstance(message.body, messages.Finish):
+                            work = None  # what is finished here is not finished again at goodbye
                 except (TestbedError, DeviceError) as error:
                     answer = messages.Fault(message=str(error), kind=type(error).__name__)
                 except Exception as error:  # a bug: its traceback goes to the worker's log

@@ -70,14 +70,14 @@ def packing() -> None:
     `arrays` is packbits and unpackbits, which leave out what a payload needs; `bytes` adds that: tobytes,
     frombuffer, reshape.
     """
-    print(f"Packing + unpacking; speed relative to numpy; target: >= {PACKING_TARGET}x of the same work (bytes)")
+    print(f"Packing + unpacking; speed relative to numpy; target: >= {PACKING_TARGET}x of arrays")
     print(f"{'bits':>8} {'arrays us':>10} {'bytes us':>9} {'ours us':>9} {'vs arrays':>10} {'vs bytes':>9}")
     codec = Packed()
     for shape in SHAPES:
         code = (np.random.default_rng(0).random(shape) < 0.2).astype(np.uint8)
         tasks = (partial(_arrays, code), partial(_bytes, code), partial(_coded, codec, code))
         arrays, through_bytes, ours = _medians_us(tasks)
-        verdict = "met" if through_bytes / ours >= PACKING_TARGET else "MISSED"
+        verdict = "met" if arrays / ours >= PACKING_TARGET else "MISSED"
         print(
             f"{code.size:>8} {arrays:>10.2f} {through_bytes:>9.2f} {ours:>9.2f} {arrays / ours:>9.2f}x "
             f"{through_bytes / ours:>8.2f}x  {verdict}"

@@ -1,0 +1,80 @@
+"""What an experiment file may say, and how plainly it is told what it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import ExperimentError
+from testbed.experiment import label, load_experiment
+
+GOOD = """\
+name: small
+models:
+  plain: {recipe: train/a.yaml, variant: plain}
+nodes: {edge: ../devices/edge.yaml, cloud: /abs/cloud.yaml}
+cells:
+  - {mode: edge_only, model: plain}
+  - mode: co_inference
+    model: plain
+    codec: packed
+    exit: {threshold: [0.8, 0.9]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "experiments" / "small.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_paths_are_relative_to_the_file_and_a_list_of_thresholds_is_a_sweep(write, tmp_path):
+    experiment = load_experiment(write(GOOD))
+    assert experiment.nodes.edge == tmp_path / "devices" / "edge.yaml"
+    assert experiment.nodes.cloud == Path("/abs/cloud.yaml")
+    assert experiment.models["plain"].recipe == tmp_path / "experiments" / "train" / "a.yaml"
+    assert [cell.exit and cell.exit.threshold for cell in experiment.cells] == [None, 0.8, 0.9]
+    assert label(experiment.cells[2], 2048) == "co-inference 2048x packed, exit 0.9"
+
+
+def test_set_overrides_one_key_and_checks_it(write):
+    path = write(GOOD)
+    assert load_experiment(path, ("repeats=2", "scenario.requests=7")).scenario.requests == 7
+    with pytest.raises(ExperimentError, match=r"repeats: .*greater than or equal to 1"):
+        load_experiment(path, ("repeats=0",))
+    with pytest.raises(ExperimentError, match="expected KEY=VALUE"):
+        load_experiment(path, ("repeats",))
+    with pytest.raises(ExperimentError, match="unknown key"):
+        load_experiment(path, ("repeat=2",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("name: small", "name: small\nrepeatz: 3", 2, "repeatz: unknown key"),
+        ("name: small", "name: small\nrepeats: many", 2, "repeats: .*valid integer"),
+        ("name: small", "name: small\nname: again", 2, "name"),
+        ("model: plain}\n  - mode", "model: plan}\n  - mode", 1, "names model 'plan'"),
+        ("    codec: packed\n", "", 7, "needs a codec"),
+        ("threshold: [0.8, 0.9]", "threshold: 1.5", 10, "less than or equal to 1"),
+        ("mode: edge_only, model: plain", "mode: edge_only, model: plain, codec: packed", 6, "belongs to co_inference"),
+        ("[0.8, 0.9]", "[0.8, 0.8]", 1, "two cells are the same"),
+    ],
+)
+def test_what_cannot_be_run_is_said_with_file_and_line(write, old, new, line, message):
+    assert old in GOOD
+    path = write(GOOD.replace(old, new))
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load_experiment(path)
+    assert f"small.yaml:{line}: " in str(caught.value)
+
+
+def test_the_experiments_that_ship_can_be_read():
+    for path in (Path(__file__).parents[2] / "experiments").glob("*.yaml"):
+        experiment = load_experiment(path)
+        assert experiment.nodes.edge.exists()
+        assert all(model.recipe.exists() for model in experiment.models.values())
