@@ -203,8 +203,7 @@ class Campaign:
         self._task = asyncio.current_task()
         self.plan.folder.mkdir(parents=True, exist_ok=True)
         with _locked(self.plan.folder):
-            if not resume:
-                self._set_aside()
+            self._set_aside(resume=resume)
             for cell in self.plan.cells:
                 if not (cell.folder / "status.json").exists():
                     self._write_manifest(cell)
@@ -275,15 +274,23 @@ class Campaign:
             deadlines=experiment.deadlines,
         )
 
-    def _set_aside(self) -> None:
-        """Move earlier results of this experiment out of the way; nothing measured is deleted."""
+    def _set_aside(self, *, resume: bool) -> None:
+        """Move what does not belong to this plan out of the way; nothing measured is deleted.
+
+        Without `resume` that is everything; with it, cells of another configuration, code or device.
+        """
+        planned = {cell.cell for cell in self.plan.cells}
         old = [path for path in self.plan.folder.iterdir() if path.name not in (".lock", ".previous")]
-        if old:
-            target = self.plan.folder / ".previous" / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
-            target.mkdir(parents=True)
-            for path in old:
-                path.rename(target / path.name)
-            self._observer.message(f"Earlier results were moved to {target} (--resume would have gone on with them).")
+        if resume:
+            old = [path for path in old if (path / "manifest.json").exists() and path.name not in planned]
+        if not old:
+            return
+        target = self.plan.folder / ".previous" / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
+        target.mkdir(parents=True)
+        for path in old:
+            path.rename(target / path.name)
+        why = "of another configuration, code or device" if resume else "--resume would have gone on with them"
+        self._observer.message(f"Earlier results ({why}) were moved to {target}.")
 
     def _write_manifest(self, cell: PlannedCell) -> None:
         experiment = self.plan.experiment

@@ -224,7 +224,7 @@ class _Bars:
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console)
+        self._progress = Progress(*columns, console=console, transient=True)
         self._all: TaskID | None = None
         self._one: TaskID | None = None
         self._title = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -160,7 +161,8 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
     states = len(inputs) - 1
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
             program = torch.onnx.export(
                 module.eval(),
                 inputs,

@@ -154,7 +154,7 @@ def test_a_second_run_on_the_same_results_is_refused(lab) -> None:
     first = lab.start("run", experiment, "--results", lab.results)
     folder = lab.wait_until_measuring()
 
-    second = lab.run("run", experiment, "--results", lab.results)
+    second = lab.run("run", experiment, "--results", lab.results, seconds=40)
 
     assert second.code == 1, second.text
     (line,) = second.err.splitlines()

@@ -1,7 +1,6 @@
 """Step graphs compute what SpikingJelly computes: spikes exactly, logits to 1e-5, at every split."""
 
 import copy
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +54,8 @@ def warm(network: Network) -> None:
 
 
 def graphs_of(parts: dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]], folder: Path) -> dict[str, OnnxGraph]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
-        for name, (module, inputs) in parts.items():
-            export_graph(module, inputs, folder / f"{name}.onnx")
+    for name, (module, inputs) in parts.items():
+        export_graph(module, inputs, folder / f"{name}.onnx")
     return {name: OnnxGraph(folder / f"{name}.onnx") for name in parts}
 
 
