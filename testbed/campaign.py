@@ -252,7 +252,7 @@ class Campaign:
         warmup = [rng.randrange(self.plan.samples) for _ in range(scenario.warmup)]
         spec = cell.spec
         return Attempt(
-            folder=raw / f"attempt-{number}",
+            folder=raw / f"attempt-{number:03d}",
             logs=cell.folder / "logs",
             repeat=repeat,
             config=CellConfig(

@@ -252,7 +252,8 @@ class _Bars:
 
 
 async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, campaign.interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, campaign.interrupt)
     statuses: list[Status] = await campaign.run(resume=resume)
     return statuses
 

@@ -17,7 +17,6 @@ from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, nn
 
 RESNET18_STAGES = (1, 2, 4, 8)  # channel multiples of the four stages of two basic blocks each
-SPLITS = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import signal
 import sys
 
 from testbed.errors import TestbedError
@@ -15,6 +17,9 @@ def main() -> int:
     parser.add_argument("--role", required=True, choices=("edge", "cloud"))
     parser.add_argument("--run", required=True)
     arguments = parser.parse_args()
+    # A closed standard input ends a worker that runs; a stopped one can only be killed, which the kernel does
+    # when the parent goes (prctl PR_SET_PDEATHSIG).
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     try:
         return Agent(arguments.role, arguments.run, read_start(sys.stdin.buffer)).serve()
     except TestbedError as error:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from devices.activity import Activity
 from testbed.errors import LinkError
 from testbed.link import frames, messages
 from testbed.link.codec import codec_by_id
@@ -94,9 +95,11 @@ class CloudWork:
             except FrameError as error:
                 self._station.event("frame_refused", reason=error.reason, message=str(error), bytes=len(data))
                 continue
+            self._station.set(Activity.COMPUTE)
             try:
                 logits = self._answer(peer, frame)
             except LinkError as error:
+                self._station.set(Activity.IDLE)
                 reason = error.reason if isinstance(error, FrameError) else "bad_payload"
                 self._station.event(
                     "frame_refused", reason=reason, message=str(error), request=frame.request, timestep=frame.timestep
@@ -104,8 +107,10 @@ class CloudWork:
                 refusal = Frame(Kind.REFUSED, frame.request, frame.timestep, 0, frames.pack_reason(str(error)))
                 server.send(peer, frames.pack(refusal))
                 continue
+            end_ns = self._station.slowdown.stretch(start_ns)
+            self._station.set(Activity.IDLE)
             if logits is not None:
-                payload = frames.pack_result(time.monotonic_ns() - start_ns, logits)
+                payload = frames.pack_result(end_ns - start_ns, logits)
                 server.send(peer, frames.pack(Frame(Kind.RESULT, frame.request, frame.timestep, 0, payload)))
 
     def _answer(self, peer: bytes, frame: Frame) -> np.ndarray[Any, np.dtype[np.float32]] | None:
