@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from testbed.errors import TestbedError
 from testbed.record.schema import Status
@@ -285,7 +286,7 @@ def _print_table(cells: list[Any]) -> None:
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for number, header in enumerate(headers):
         # One word a line keeps the columns as narrow as their numbers.
-        name = header.replace(" ", "\n")
+        name = Text(header.replace(" ", "\n"))  # not markup: "[ms]" is a unit
         shown.add_column(name, no_wrap=True, justify="right" if number else "left", vertical="bottom")
     for row in rows:
         shown.add_row(*row)

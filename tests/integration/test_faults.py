@@ -38,7 +38,7 @@ def test_killed_orchestrator_leaves_no_process_and_loses_no_row(lab, fingerprint
     assert {name: after[name] for name in kept} == kept
     added = {name.rsplit("/", 2)[0] for name in set(after) - set(kept)}
     assert {name.split("/")[0] for name in added} == {"repeat-01"}
-    assert sorted(path.name for path in (cell / "raw" / "repeat-01").iterdir()) == ["attempt-0", "attempt-1"]
+    assert sorted(path.name for path in (cell / "raw" / "repeat-01").iterdir()) == ["attempt-000", "attempt-001"]
     (result,) = lab.cells()
     assert result.complete
     assert result.status.repeats_done == [0, 1]
