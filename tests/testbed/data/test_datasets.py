@@ -39,6 +39,10 @@ def test_an_image_folder_is_split_by_class_and_sized(folder):
     assert sorted(np.bincount(pets.validation.labels)) == [2, 2]
 
 
+def test_coloured_images_are_greyed_for_a_model_of_one_channel(folder):
+    assert load(spec(channels=1), folder).train.images.shape[1:] == (1, 16, 16)
+
+
 def test_a_zip_gives_what_its_folder_gives(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
         for path in folder.rglob("*.png"):
