@@ -391,8 +391,8 @@ def _exits(shown: Sequence[Measured]) -> tuple[Figure, str]:
             )
             drawn += 1
         for point in (one for one in measured if _network_of(one) == network):
-            rule = point.cell.manifest.exit or {}
-            x = float(rule["threshold"])
+            if (x := _alpha(point)) is None:
+                continue
             marker: Any = {"marker": "^", "markersize": 6, "linestyle": "", "clip_on": False, "zorder": 3}
             marker |= {"color": colour, "markeredgecolor": "white"}
             if point.accuracy:
@@ -400,7 +400,7 @@ def _exits(shown: Sequence[Measured]) -> tuple[Figure, str]:
             right.plot(x, point.mean_exit_timestep or np.nan, **marker)
     if not drawn:
         raise RecordError("; ".join(refused) or "no edge_only or co_inference cell ran all timesteps")
-    if measured:
+    if any(_alpha(one) is not None for one in measured):
         right.plot([], [], marker="^", color=_GREY, linestyle="", markersize=5, label="measured with exit")
     left.set_ylabel("Accuracy [%]")
     right.set_ylabel("Mean exit timestep")
@@ -414,6 +414,8 @@ def _exits(shown: Sequence[Measured]) -> tuple[Figure, str]:
         f"Early exit, replayed over the recorded timesteps of cells that ran all of them ({told} of the "
         "logits). Triangles are cells that really exited early. Neither quantity depends on a node's speed."
     )
+    if any(_alpha(one) is None for one in measured):
+        caption += " Cells with a threshold for each timestep have no place on this axis and are not drawn."
     return figure, caption
 
 
@@ -433,6 +435,11 @@ def _network_of(one: Measured) -> str:
 def _rule(one: Measured) -> tuple[Any, Any]:
     rule = one.cell.manifest.exit or {}
     return rule["policy"], rule["accumulate"]
+
+
+def _alpha(one: Measured) -> float | None:
+    """The one threshold of a cell's exit; None where every timestep has its own."""
+    return (one.cell.manifest.exit or {}).get("threshold")
 
 
 _FIGURES: dict[str, Callable[[Sequence[Measured]], tuple[Figure, str]]] = {

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from analysis.codes import CodeBits, code_bits
 from analysis.energy import Energy, energy
+from analysis.opcount import OpCount, op_count
 from analysis.stats import Interval, over_repeats, wilson
 from testbed.errors import RecordError
 from testbed.record.reader import Cell
@@ -83,10 +85,12 @@ class Measured:
     latency: Latency | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
     traffic: Traffic | None = None
+    code: CodeBits | None = None
     mean_exit_timestep: float | None = None
     compression: float | None = None
     energy: Energy | None = None
     cloud_energy: Energy | None = None
+    op_count: OpCount | None = None
     comparison: Comparison | None = None
     problems: tuple[str, ...] = ()
 
@@ -217,8 +221,10 @@ def _measure(cell: Cell) -> Measured:
             latency=latency(cell),
             stages_ms=stages_ms(cell),
             traffic=traffic(cell),
+            code=code_bits(cell),
             mean_exit_timestep=mean_exit_timestep(cell),
             compression=compression(cell),
+            op_count=op_count(cell),
         )
     except RecordError as error:
         return Measured(cell, problems=(str(error),))

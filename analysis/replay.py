@@ -14,17 +14,21 @@ from testbed.record.exits import accumulate as accumulated
 from testbed.record.reader import Cell
 
 
-def replay(cell: Cell, policy: Policy, accumulate: Accumulate, thresholds: Sequence[float]) -> pd.DataFrame:
+def replay(
+    cell: Cell, policy: Policy, accumulate: Accumulate, thresholds: Sequence[float | Sequence[float]]
+) -> pd.DataFrame:
     """Accuracy and mean exit timestep at each threshold.
 
-    The answer is the argmax of the logits accumulated up to the exit, as on the edge. As in `accuracy`, a
-    request that was not answered counts as wrong.
+    A threshold is one number for every timestep, or a sequence of T - 1, one for each timestep but the last. The
+    answer is the argmax of the logits accumulated up to the exit, as on the edge. As in `accuracy`, a request that was
+    not answered counts as wrong.
 
     Returns:
-        A row per threshold: `threshold`, `accuracy` (a fraction), `mean_exit_timestep` (counted from 1).
+        A row per threshold: `threshold` (as given), `accuracy` (a fraction), `mean_exit_timestep` (counted from 1).
 
     Raises:
-        RecordError: the cell stopped early somewhere, so later timesteps are not there to replay.
+        RecordError: the cell stopped early somewhere, so later timesteps are not there to replay, or a sequence
+            has another number of thresholds.
     """
     logits, labels, total = recorded_logits(cell)
     running = accumulated(logits, accumulate)
@@ -33,8 +37,11 @@ def replay(cell: Cell, policy: Policy, accumulate: Accumulate, thresholds: Seque
     each = np.arange(right.shape[1])
     rows = []
     for threshold in thresholds:
-        exits = exit_timestep(sureness, threshold)
-        rows.append((float(threshold), float(right[exits - 1, each].sum()) / total, float(exits.mean())))
+        try:
+            exits = exit_timestep(sureness, threshold)
+        except ValueError as error:
+            raise RecordError(f"{cell.manifest.label}: {error}") from error
+        rows.append((threshold, float(right[exits - 1, each].sum()) / total, float(exits.mean())))
     return pd.DataFrame(rows, columns=["threshold", "accuracy", "mean_exit_timestep"])
 
 

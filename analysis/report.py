@@ -38,7 +38,19 @@ _DEFINITIONS = (
         "spread between repeats alone: sensor gain and offset are not in it.",
     ),
     ("saving", "1 − energy over the baseline's energy. Blank between a measured and an emulated energy."),
+    (
+        "op count",
+        "Energy of the edge's arithmetic per answered request on a hypothetical 45 nm chip: 4.6 pJ for each "
+        "multiply-accumulate and 0.9 pJ for each accumulate (float32; Horowitz, ISSCC 2014) that SpikingJelly's "
+        "counters found in the layers which the edge runs. Counted, not measured: no memory traffic, no codec, no "
+        "radio, no idle power. Other papers' op counts may be set beside it, the other energies here may not.",
+    ),
     ("payload up", "Mean payload bytes that the edge sent per answered request, without headers."),
+    (
+        "code, entropy",
+        "Mean bits of the payload per code, and the zero-order entropy Σ H'W'·h(p) of the same codes under the spike "
+        "rate p that each channel had on training data at that timestep.",
+    ),
     (
         "vs float32, vs packed",
         "All T timesteps of features at the split, as float32 or as one bit each, over the payload bytes "
@@ -143,6 +155,11 @@ def _details(one: Measured) -> dict[str, Any]:
         numbers.append(("latency p50, repeat by repeat", f"{p50} ms"))
         numbers.append(("latency p99", f"{significant(one.latency.p99_ms)} ms"))
     numbers += _energy_lines("edge", one.energy) + _energy_lines("cloud", one.cloud_energy)
+    if one.op_count:
+        c = one.op_count
+        compute, memory = significant(1e3 * c.compute_mj), significant(1e3 * c.memory_mj)
+        energies = f"{compute} µJ of arithmetic; memory apart: {memory} µJ"
+        numbers.append(("edge op count, not measured", f"{energies} ({c.samples} samples counted; {c.source})"))
     if one.traffic:
         t = one.traffic
         numbers.append(("payload up / down", _up_down(t.payload_up_bytes, t.payload_down_bytes)))

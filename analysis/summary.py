@@ -66,6 +66,7 @@ def summary_row(one: Measured) -> SummaryRow:
         energy_saving_pct=compared.energy_saving_pct if compared else None,
         energy_source=energy.source if energy else None,
         cloud_energy_mj=one.cloud_energy.gross.mean if one.cloud_energy else None,
+        energy_op_count_mj=one.op_count.compute_mj if one.op_count else None,
         compression=one.compression,
         payload_up_bytes=traffic.payload_up_bytes if traffic else None,
         wire_up_bytes=traffic.wire_up_bytes if traffic else None,

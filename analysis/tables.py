@@ -22,6 +22,7 @@ _TEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
         "×": r"$\times$",
+        "µ": r"$\mu$",
         "α": r"$\alpha$",
         "≥": r"$\geq$",
         "−": r"$-$",
@@ -29,6 +30,14 @@ _TEX = str.maketrans(
         "·": r"$\cdot$",
         "→": r"$\rightarrow$",
     }
+)
+_OP_COUNT_COLUMN: Column = (
+    "op count [µJ]",
+    lambda one: significant(1e3 * one.op_count.compute_mj) if one.op_count else "",
+)
+_CODE_COLUMNS: tuple[Column, ...] = (
+    ("code [bit]", lambda one: number(one.code.sent, 1) if one.code else ""),
+    ("entropy [bit]", lambda one: number(one.code.entropy, 1) if one.code else ""),
 )
 _MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "<": "&lt;", ">": "&gt;", "`": "\\`"})
 
@@ -51,7 +60,9 @@ def table_of(measured: Sequence[Measured]) -> Table:
         ("p95 [ms]", lambda one: significant(one.latency.p95_ms) if one.latency else ""),
         ("speed-up", lambda one: times(one.comparison.latency_speedup) if one.comparison else ""),
         *(column for source in sources(measured) for column in _energy_columns(source)),
+        *([_OP_COUNT_COLUMN] if any(one.op_count for one in measured) else ()),
         ("payload up [B]", lambda one: number(one.traffic.payload_up_bytes, 1) if one.traffic else ""),
+        *(_CODE_COLUMNS if any(one.code for one in measured) else ()),
         ("vs float32", lambda one: times(one.traffic.reduction_vs_float32) if one.traffic else ""),
         ("vs packed", lambda one: times(one.traffic.reduction_vs_packed) if one.traffic else ""),
         ("mean exit", lambda one: number(one.mean_exit_timestep, 2)),

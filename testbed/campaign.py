@@ -24,10 +24,12 @@ import msgspec
 import testbed
 from devices.errors import DeviceError
 from devices.profile import Profile, load_profile
-from testbed.data.datasets import load
-from testbed.errors import DeployError, ExperimentError, RecordError, TestbedError
+from testbed.data.datasets import load, source_digest
+from testbed.errors import DeployError, ExperimentError, ModelError, RecordError, TestbedError
+from testbed.exitrule import ExitRule, resolve
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
-from testbed.link.messages import CellConfig, ExitConfig, Role
+from testbed.link.codec import CodecBook, CodecError
+from testbed.link.messages import CellConfig, Role
 from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator
 from testbed.record.log import write_atomically, write_json
 from testbed.record.reader import read_cell, read_document
@@ -63,6 +65,7 @@ class PlannedCell:
     """One cell with everything that decides its numbers."""
 
     spec: CellSpec
+    rule: ExitRule | None
     position: int
     label: str
     cell: str
@@ -146,8 +149,11 @@ def plan(
     cells = []
     for position, spec in enumerate(experiment.cells):
         card = cards[spec.model]
+        _check_codec(spec, card, artefacts[spec.model])
+        rule = resolve(spec, experiment.models[spec.model], results / "models", data, card)
         config = {
-            **spec.model_dump(mode="json"),
+            **spec.model_dump(mode="json", exclude={"exit"}),
+            "exit": None if rule is None else rule.document,
             "scenario": experiment.scenario.model_dump(mode="json"),
             "idle_s": experiment.idle_s,
             "seed": experiment.seed,
@@ -164,7 +170,7 @@ def plan(
         cell = document_digest(document)[:CELL_DIGITS]
         config |= {"position": position, "baseline": spec.mode == "edge_only" and spec.exit is None}
         text = label(spec, card.compression or 32.0)
-        cells.append(PlannedCell(spec, position, text, cell, folder / cell, artefacts[spec.model], card, config))
+        cells.append(PlannedCell(spec, rule, position, text, cell, folder / cell, artefacts[spec.model], card, config))
     return Plan(experiment, folder, profiles, bundle, bundle_card, samples, code, cells)
 
 
@@ -258,7 +264,7 @@ class Campaign:
             config=CellConfig(
                 mode=spec.mode,
                 codec=spec.codec,
-                exit=None if spec.exit is None else ExitConfig(**spec.exit.model_dump()),
+                exit=None if cell.rule is None else cell.rule.config,
                 window=spec.window,
                 timeout_ms=scenario.timeout_ms,
             ),
@@ -311,7 +317,7 @@ class Campaign:
             label=cell.label,
             mode=cell.spec.mode,
             codec=cell.spec.codec,
-            exit=None if cell.spec.exit is None else cell.spec.exit.model_dump(),
+            exit=cell.config["exit"],
             repeats=experiment.repeats,
             config=cell.config,
             dataset={"name": data.dataset, "variant": data.variant, "samples": self.plan.samples, "hash": data.hash},
@@ -361,6 +367,15 @@ class Campaign:
         return status
 
 
+def _check_codec(spec: CellSpec, card: ModelCard, folder: Path) -> None:
+    if spec.codec is None:
+        return
+    try:
+        CodecBook(card.code_shape, card.code_rates).encoder(spec.codec)
+    except CodecError as error:
+        raise ModelError(f"{folder}: {error}; choose another codec or model, or export this one again") from error
+
+
 def _whole_lines(path: Path) -> bytes:
     data = path.read_bytes()
     return data[: data.rfind(b"\n") + 1]
@@ -376,14 +391,8 @@ def _profile(path: Path) -> Profile:
 def _bundle(recipe_path: Path, folder: Path, data: Path | None) -> tuple[Path, BundleCard]:
     """The evaluation bundle: every test sample of the recipe's data set, made once."""
     recipe = load_recipe(recipe_path)
-    source = document_digest(recipe.dataset.model_dump(mode="json", exclude={"path"}))[:CELL_DIGITS]
-    if recipe.dataset.name == "image_folder":
-        path = data or recipe.dataset.path
-        if path is not None and path.is_file():
-            source = document_digest([source, file_digest(path)])[:CELL_DIGITS]
-        elif path is not None:
-            listing = sorted(str(item.relative_to(path)) for item in path.glob("test/*/*"))
-            source = document_digest([source, listing])[:CELL_DIGITS]
+    spec = recipe.dataset.model_dump(mode="json", exclude={"path"})
+    source = document_digest([spec, source_digest(recipe.dataset, data)])[:CELL_DIGITS]
     target = folder / f"{recipe.name}-{source}"
     if not target.exists():
         dataset = load(recipe.dataset, data)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.measure import Measurement
@@ -42,6 +43,12 @@ Data = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="folder or zip with train/CLASS/* and test/CLASS/*")
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept")]
+Shown = Annotated[
+    Path,
+    typer.Argument(help="the results of one experiment, or a model", metavar="RESULTS/EXPERIMENT|RESULTS/models/.."),
+]
+ExitPolicy = Annotated[str, typer.Option("--policy", help="max_softmax, entropy or margin")]
+ExitAccumulate = Annotated[str, typer.Option("--accumulate", help="mean or sum of the logits; sums sharpen with t")]
 ResultsFolder = Annotated[Path, typer.Argument(help="the results of one experiment", metavar="RESULTS/EXPERIMENT")]
 IncludeInvalid = Annotated[bool, typer.Option("--include-invalid", help="draw cells that missed a validity gate")]
 
@@ -123,11 +130,17 @@ def train(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="train anew, though trained weights ship with the recipe")
     ] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
+    devices: Annotated[int, typer.Option(help="processes on each node; 0: every GPU, or one on a CPU")] = 0,
+    nodes: Annotated[int, typer.Option(help="nodes that train together, under torchrun or Slurm")] = 1,
 ) -> None:
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
+    from testbed.snn.training import Hardware
 
+    if accelerator not in ("auto", "cpu", "gpu"):
+        raise TestbedError(f"no accelerator {accelerator!r}; there is auto, cpu and gpu")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("preparing", total=None)
@@ -138,7 +151,8 @@ def train(
             )
             progress.update(task, description=text, completed=now.step, total=now.steps)
 
-        folders = run_training(recipe, results / "models", data, report, retrain=retrain)
+        hardware = Hardware(accelerator, devices or "auto", nodes)  # type: ignore[arg-type]
+        folders = run_training(recipe, results / "models", data, report, retrain=retrain, hardware=hardware)
     table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
     for folder in folders:
         card = load_card(folder)
@@ -150,11 +164,17 @@ def train(
 
 @app.command()
 @_readable
-def show(folder: ResultsFolder) -> None:
-    """Print the table of an experiment's results."""
+def show(folder: Shown) -> None:
+    """Print the table of an experiment's results, or what a model artefact is."""
+    from analysis.codes import describe_model
     from testbed.record.reader import read_campaign
+    from testbed.runtime.artefact import CARD_NAME, load_card
 
-    _print_table(read_campaign(folder))
+    if (folder / CARD_NAME).exists():
+        for headers, rows in describe_model(msgspec.to_builtins(load_card(folder))):
+            _print_rows(headers, rows)
+    else:
+        _print_table(read_campaign(folder))
 
 
 @app.command()
@@ -195,24 +215,87 @@ def report(folder: ResultsFolder) -> None:
 @_readable
 def replay(
     folder: Annotated[Path, typer.Argument(help="a cell measured without exit", metavar="RESULTS/EXPERIMENT/CELL")],
-    threshold: Annotated[list[float], typer.Option("--threshold", help="α; may be given several times")],
-    policy: Annotated[str, typer.Option(help="max_softmax, entropy or margin")] = "max_softmax",
-    accumulate: Annotated[str, typer.Option(help="mean or sum of the logits")] = "mean",
+    threshold: Annotated[
+        list[str],
+        typer.Option(
+            "--threshold", help="α, or one for each timestep but the last as 0.99,0.9,0.8; may be given several times"
+        ),
+    ],
+    policy: ExitPolicy = "max_softmax",
+    accumulate: ExitAccumulate = "mean",
 ) -> None:
     """Apply an exit policy to recorded timesteps, without hardware."""
-    from typing import get_args
-
     from analysis.replay import replay as run_replay
-    from testbed.record.exits import Accumulate, Policy
     from testbed.record.reader import read_cell
 
-    if policy not in get_args(Policy) or accumulate not in get_args(Accumulate):
-        raise TestbedError(f"no exit policy {policy} on {accumulate}; see testbed replay --help")
-    outcome = run_replay(read_cell(folder), policy, accumulate, threshold)  # type: ignore[arg-type]
+    _check_exit(policy, accumulate)
+    alphas = [_alphas(text) for text in threshold]
+    outcome = run_replay(read_cell(folder), policy, accumulate, alphas)  # type: ignore[arg-type]
     table = Table("threshold", "accuracy", "mean exit timestep", box=None)
-    for row in outcome.itertuples():
-        table.add_row(f"{row.threshold:g}", f"{row.accuracy:.4f}", f"{row.mean_exit_timestep:.2f}")
+    for text, row in zip(threshold, outcome.itertuples(), strict=True):
+        table.add_row(text, f"{row.accuracy:.4f}", f"{row.mean_exit_timestep:.2f}")
     console.print(table)
+
+
+@app.command()
+@_readable
+def calibrate(
+    recipe: Annotated[Path, typer.Argument(help="an experiments/train/*.yaml", metavar="RECIPE.yaml")],
+    variant: Annotated[str, typer.Argument(help="one of the recipe's variants", metavar="VARIANT")],
+    drop: Annotated[
+        float, typer.Option(min=0, max=100, metavar="POINTS", help="accuracy that an exit may cost, against all T")
+    ],
+    policy: ExitPolicy = "max_softmax",
+    accumulate: ExitAccumulate = "mean",
+    per_timestep: Annotated[bool, typer.Option("--per-timestep", help="an α for each timestep but the last")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="the uncompressed backbone, for edge_only cells, not the split network")
+    ] = False,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Choose an exit's α on validation data: the earliest mean exit for an allowed accuracy drop."""
+    from testbed.snn.artefact import ensure
+    from testbed.snn.calibrate import Settings, calibration_rows, exit_block
+    from testbed.snn.calibrate import calibrate as run_calibration
+
+    _check_exit(policy, accumulate)
+    settings = Settings(
+        network="full" if full else "split",
+        drop=drop,
+        policy=policy,  # type: ignore[arg-type]
+        accumulate=accumulate,  # type: ignore[arg-type]
+        per_timestep=per_timestep,
+    )
+    with console.status("Running the validation samples"):
+        ensure(recipe, variant, results / "models", data)
+        found = run_calibration(recipe, variant, results / "models", data, settings)
+    _print_rows(*calibration_rows(found))
+    kept = found.validation
+    console.print(
+        f"{kept.samples} validation samples of {kept.dataset}; the test set was not used. Drops in points with "
+        f"their interval ({found.interval}), which does not cover that α was chosen on these samples.",
+        highlight=False,
+    )
+    console.print(exit_block(found), highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_exit(policy: str, accumulate: str) -> None:
+    from typing import get_args
+
+    from testbed.record.exits import Accumulate, Policy
+
+    if policy not in get_args(Policy) or accumulate not in get_args(Accumulate):
+        policies, ways = " or ".join(get_args(Policy)), " or ".join(get_args(Accumulate))
+        raise TestbedError(f"no exit policy {policy} of the {accumulate}: --policy {policies}, --accumulate {ways}")
+
+
+def _alphas(text: str) -> float | list[float]:
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError as error:
+        raise TestbedError(f"--threshold {text}: expected a number, or numbers as 0.99,0.9,0.8") from error
+    return values if "," in text else values[0]
 
 
 def main() -> None:
@@ -279,10 +362,14 @@ def _analyse(folder: Path) -> None:
 
 
 def _print_table(cells: list[Any]) -> None:
-    """The table of a campaign; a narrow terminal wraps whole lines, never single cells."""
+    """The table of a campaign."""
     from analysis.tables import table
 
-    headers, rows = table(cells)
+    _print_rows(*table(cells))
+
+
+def _print_rows(headers: list[str], rows: list[list[str]]) -> None:
+    """Plain data as a table; a narrow terminal wraps whole lines, never single cells."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for number, header in enumerate(headers):
         # One word a line keeps the columns as narrow as their numbers.

@@ -15,21 +15,25 @@ from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
 from testbed.record.exits import Accumulate, Policy
 
-CONTROL_SCHEMA = 1
+CONTROL_SCHEMA = 2
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 Role: TypeAlias = Literal["edge", "cloud"]
 Mode: TypeAlias = Literal["edge_only", "cloud_only", "co_inference"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Confidence: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the edge stops: the confidence of the accumulated logits reaches `threshold` (the paper's α)."""
+    """When the edge stops: the confidence of the accumulated logits reaches its threshold (the paper's α).
+
+    `thresholds` has one for each timestep but the last, which always exits.
+    """
 
     policy: Policy
     accumulate: Accumulate
-    threshold: float
+    thresholds: list[Confidence]
 
 
 class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

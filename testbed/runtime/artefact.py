@@ -1,8 +1,8 @@
 """The model artefact: a folder of step graphs, and `model.yaml` that says what they are.
 
-Files: `stem.onnx` (what a static image goes through once), `edge.onnx`, `cloud.onnx` (the halves, one
-timestep), `full_stem.onnx` and `full_step.onnx` (the uncompressed backbone, one timestep), `full.onnx`
-(the same, all timesteps in one call) and `weights.safetensors`.
+Files: `stem.onnx` (what a still image goes through once, and each frame of events at its timestep), `edge.onnx`,
+`cloud.onnx` (the halves, one timestep), `full_stem.onnx` and `full_step.onnx` (the uncompressed backbone, one
+timestep), `full.onnx` (the same, all timesteps in one call) and `weights.safetensors`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from testbed.errors import ModelError
 from testbed.runtime.digest import document_digest, file_digest
 
-MODEL_SCHEMA = 1
+MODEL_SCHEMA = 2
 CARD_NAME = "model.yaml"
 
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -26,13 +26,47 @@ Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 FileName: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.\-]*\Z")]
 
 
+class OpCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Operations of one part of a network for one request, batch of one; entry t is the sum over timesteps 1..t+1.
+
+    `synops` are the accumulations that spikes drive in layers with weights, `acs` these and every other addition,
+    `macs` the multiply-accumulates of inputs that are no spikes. `memory_bytes` are parameters and neuron states.
+    """
+
+    macs: list[float]
+    acs: list[float]
+    synops: list[float]
+    memory_bytes: list[float]
+    energy_compute_pj: list[float]
+    energy_memory_pj: list[float]
+
+
+class OpCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mean operation counts over `samples` test samples; the energies are these counts times the constants here.
+
+    `edge` and `cloud` are the two halves, `full` is the uncompressed backbone. `source` says who counted, and
+    where the constants are from. No energy here was measured, on any device.
+    """
+
+    edge: OpCost
+    cloud: OpCost
+    full: OpCost
+    samples: Positive
+    pj_per_mac: float
+    pj_per_ac: float
+    pj_per_memory_byte: float
+    source: str
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model artefact is. Shapes are [C, H, W] of one sample at one timestep.
 
     `split`, `feature_shape` and `code_shape` are None for a backbone that is not split.
     `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
     `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
-    the logits accumulated over timesteps 1..t+1. `hash` covers every other field, so every file.
+    the logits accumulated over timesteps 1..t+1. With `static_input` a sample is one image for all timesteps, else
+    it is a frame of events for each. `code_rates` [T][C'] is the share of ones in each channel of the code at each
+    timestep, on training data: what the `entropy` codec codes with. `hash` covers every other field, so every file.
     """
 
     schema: int = MODEL_SCHEMA
@@ -51,9 +85,28 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bottleneck: bool
     compression: Annotated[float, msgspec.Meta(gt=0)] | None = None
     accuracy_per_timestep: dict[str, list[Fraction]]
+    code_rates: list[list[Fraction]] | None = None
+    op_counts: OpCounts | None = None
     trained: dict[str, Any]
     files: dict[FileName, str] = {}
     hash: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse rates that do not fit the code; msgspec makes a `ValidationError` of it."""
+        if self.code_rates is None:
+            return
+        channels = 0 if self.code_shape is None else self.code_shape[0]
+        found = [len(row) for row in self.code_rates]
+        if found != [channels] * self.timesteps:
+            raise ValueError(
+                f"code_rates has rows of {found}, not {self.timesteps} timesteps of {channels} channels "
+                "as in code_shape"
+            )
+
+    @property
+    def sample_shape(self) -> list[int]:
+        """Shape of one whole sample: [C, H, W] of a still image or [T, C, H, W] of event frames."""
+        return self.input_shape if self.static_input else [self.timesteps, *self.input_shape]
 
 
 def load_card(folder: Path) -> ModelCard:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.data.datasets import load
+from testbed.data.datasets import Samples, load
 from testbed.errors import ExperimentError, ModelError
 from testbed.runtime.artefact import load_card
 from testbed.runtime.digest import file_digest
@@ -14,7 +14,7 @@ from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
-    from testbed.snn.training import Report
+    from testbed.snn.training import Hardware, Report
 
 
 def artefact_folder(models: Path, recipe: Recipe, variant: str) -> Path:
@@ -63,25 +63,53 @@ def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
     return folders
 
 
-def train(recipe_path: Path, models: Path, data: Path | None, report: Report, *, retrain: bool = False) -> list[Path]:
+def to_validate(
+    recipe_path: Path, variant: str, models: Path, data: Path | None
+) -> tuple[dict[str, Network], Samples, str]:
+    """What a variant is calibrated with: its deployable networks, the validation samples, the data set's name.
+
+    The networks are `split` and `full` (the uncompressed backbone). No test sample is among what is returned.
+    """
+    from testbed.snn.export import deployable
+    from testbed.snn.training import build
+
+    recipe = load_recipe(recipe_path)
+    dataset = load(recipe.dataset, data)
+    networks = build(recipe, dataset)
+    _read_weights(recipe_path, recipe, models, networks)
+    chosen = {"split": deployable(networks[variant]), "full": deployable(networks["full"])}
+    return chosen, dataset.validation, f"{dataset.name} ({dataset.variant})"
+
+
+def train(
+    recipe_path: Path,
+    models: Path,
+    data: Path | None,
+    report: Report,
+    *,
+    retrain: bool = False,
+    hardware: Hardware | None = None,
+) -> list[Path]:
     """Train a recipe (unless its checkpoint ships with it) and export its variants.
 
     Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside
-    and begins anew; the training it replaces is kept beside it.
+    and begins anew; the training it replaces is kept beside it. Where several processes train together, the
+    first of them exports and returns the folders.
     """
     recipe = load_recipe(recipe_path)
     folder = models / recipe.name / "training"
     if recipe.checkpoint is None or retrain:
-        import torch
-
-        from testbed.snn.training import save_checkpoint
+        from testbed.snn.checkpoint import save_checkpoint
+        from testbed.snn.training import Hardware, is_first_process
         from testbed.snn.training import train as run
 
-        if retrain and folder.exists():
+        if retrain and folder.exists() and is_first_process():
             folder.rename(_unused(folder))
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dataset = load(recipe.dataset, data)
-        save_checkpoint(run(recipe, dataset, folder, report, device), recipe, folder / "checkpoint.safetensors")
+        networks = run(recipe, dataset, folder, report, hardware or Hardware())
+        if not is_first_process():
+            return []
+        save_checkpoint(networks, recipe, folder / "checkpoint.safetensors")
         if recipe.checkpoint is not None:
             target = recipe_path.parent / recipe.checkpoint
             target.write_bytes((folder / "checkpoint.safetensors").read_bytes())
@@ -108,7 +136,7 @@ def _weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | No
 
 
 def _read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
-    from testbed.snn.training import load_checkpoint
+    from testbed.snn.checkpoint import load_checkpoint
 
     path = _checkpoint(recipe_path, recipe, models)
     if not path.exists():

@@ -2,71 +2,29 @@
 
 A backbone is a stateless stem (convolution and batch norm: with direct coding its output is the same
 at every timestep) followed by named segments with LIF state and a linear head. Every segment ends in a
-spiking neuron, so what crosses a split is binary.
+spiking neuron or in max pooling of spikes (a logical or), so what crosses a split is binary.
 
-SpikingJelly's own `spiking_resnet` has an ImageNet stem (7x7, stride 2, max pooling); 32x32 images
-need the 3x3 CIFAR stem of He et al. 2016 (arXiv 1512.03385, section 4.2).
+SpikingJelly's own builders are for ImageNet: a 7x7 stem with stride 2 and pooling, and for VGG a head of
+134 million parameters. 32x32 images need the 3x3 CIFAR stem of He et al. 2016 (arXiv 1512.03385, section 4.2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
-from spikingjelly.activation_based import layer, neuron, surrogate
+from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-RESNET18_STAGES = (1, 2, 4, 8)  # channel multiples of the four stages of two basic blocks each
+from testbed.snn.architecture import RESNET18_STAGES, VGG16_STAGES, Shortcut
+from testbed.snn.neurons import Neuron
 
 
-@dataclass(frozen=True)
-class Neuron:
-    """The LIF neuron of every spiking layer: v ← v − (v − v_reset)/tau + x, hard reset to 0 at v ≥ 1.
-
-    The input is not decayed (`decay_input=False`): with SpikingJelly's default each layer would see half
-    its input at tau = 2, and deep narrow networks then fire too little to train well.
-    """
-
-    tau: float = 2.0
-
-    def build(self) -> nn.Module:
-        """A new SpikingJelly LIF node in multi-step mode."""
-        return cast(
-            nn.Module,
-            neuron.LIFNode(
-                tau=self.tau,
-                decay_input=False,
-                v_threshold=1.0,
-                v_reset=0.0,
-                surrogate_function=surrogate.ATan(),
-                detach_reset=True,
-                step_mode="m",
-            ),
-        )
-
-
-def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias and its batch norm, the pair that export folds."""
     return nn.Sequential(
         layer.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False, step_mode="m"),
         layer.BatchNorm2d(outputs, step_mode="m"),
     )
-
-
-class BasicBlock(nn.Module):
-    """Residual block whose neuron fires after the addition, so its output is binary."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, lif: Neuron) -> None:
-        super().__init__()
-        self.conv1 = _conv_bn(inputs, outputs, 3, stride)
-        self.sn1 = lif.build()
-        self.conv2 = _conv_bn(outputs, outputs, 3)
-        self.shortcut = nn.Identity() if stride == 1 and inputs == outputs else _conv_bn(inputs, outputs, 1, stride)
-        self.sn2 = lif.build()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes [T, N, C, H, W] (or [N, C, H, W] in single-step mode) to spikes."""
-        out = self.conv2(self.sn1(self.conv1(x)))
-        return cast(Tensor, self.sn2(out + self.shortcut(x)))
 
 
 class Head(nn.Module):
@@ -81,22 +39,14 @@ class Head(nn.Module):
         return cast(Tensor, self.classifier(x.mean(dim=(-2, -1))))
 
 
-class SpikingResNet18(nn.Module):
-    """ResNet-18 for small images. `width` is the stem's channel count: 64 is the full network."""
+class Backbone(nn.Module):
+    """A stem, named segments in order, and a head. Split points are the names of the segments."""
 
-    def __init__(self, width: int, in_channels: int, classes: int, lif: Neuron) -> None:
+    def __init__(self, stem: nn.Module, segments: dict[str, nn.Module], channels: int, classes: int) -> None:
         super().__init__()
-        self.width = width
-        self.stem = _conv_bn(in_channels, width, 3)
-        self.segments = nn.ModuleDict({"stem": lif.build()})
-        inputs = width
-        for number, multiple in enumerate(RESNET18_STAGES, start=1):
-            outputs, stride = width * multiple, 1 if number == 1 else 2
-            self.segments[f"stage{number}"] = nn.Sequential(
-                BasicBlock(inputs, outputs, stride, lif), BasicBlock(outputs, outputs, 1, lif)
-            )
-            inputs = outputs
-        self.head = Head(inputs, classes)
+        self.stem = stem
+        self.segments = nn.ModuleDict(segments)
+        self.head = Head(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Stem output, one per timestep [T, N, C, H, W], to logits [T, N, classes]."""
@@ -119,15 +69,57 @@ class SpikingResNet18(nn.Module):
             passed = passed or name == split
         return cast(Tensor, self.head(x))
 
-    def feature_shape(self, split: str, image_size: int) -> tuple[int, int, int]:
-        """Shape (C, H, W) of the spikes at a split for square images."""
-        if split == "stem":
-            return self.width, image_size, image_size
-        stage = int(split.removeprefix("stage"))
-        side = image_size
-        for _ in range(stage - 1):
-            side = (side + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
-        return self.width * RESNET18_STAGES[stage - 1], side, side
+
+class ResidualStage(nn.Module):
+    """Two basic blocks. The second block's shortcut carries the first one's spikes or its membrane current.
+
+    `spike`: the neuron after the addition fires, and its spikes are added to the second block (Spiking ResNet,
+    Fang et al. 2021, arXiv 2102.04159, figure 1b). `membrane`: the current before that neuron is added instead
+    (MS-ResNet, Hu et al. 2021, arXiv 2112.08954), which halves the neurons on the path of the gradient. The stage's
+    input and output are spikes in both.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Shortcut, lif: Neuron) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        same = stride == 1 and inputs == outputs
+        self.skip = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride)
+        self.conv1, self.sn1 = conv_bn(inputs, outputs, 3, stride), lif.build()
+        self.conv2, self.sn2 = conv_bn(outputs, outputs, 3), lif.build()
+        self.conv3, self.sn3 = conv_bn(outputs, outputs, 3), lif.build()
+        self.conv4, self.sn4 = conv_bn(outputs, outputs, 3), lif.build()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T, N, C, H, W] (or [N, C, H, W] in single-step mode) to spikes."""
+        current = self.conv2(self.sn1(self.conv1(x))) + self.skip(x)
+        spikes = self.sn2(current)
+        carried = current if self.shortcut == "membrane" else spikes
+        return cast(Tensor, self.sn4(self.conv4(self.sn3(self.conv3(spikes))) + carried))
+
+
+def resnet18(width: int, in_channels: int, classes: int, lif: Neuron, shortcut: Shortcut) -> Backbone:
+    """ResNet-18 for small images. `width` is the stem's channel count: 64 is the full network."""
+    segments: dict[str, nn.Module] = {"stem": lif.build()}
+    inputs = width
+    for number, multiple in enumerate(RESNET18_STAGES, start=1):
+        outputs = width * multiple
+        segments[f"stage{number}"] = ResidualStage(inputs, outputs, 1 if number == 1 else 2, shortcut, lif)
+        inputs = outputs
+    return Backbone(conv_bn(in_channels, width, 3), segments, inputs, classes)
+
+
+def vgg16(width: int, in_channels: int, classes: int, lif: Neuron) -> Backbone:
+    """VGG-16 with batch norm for small images. `width` is the first convolution's channel count, 64 in full."""
+    segments: dict[str, nn.Module] = {"stem": lif.build()}
+    inputs = width
+    for number, (multiple, convolutions) in enumerate(VGG16_STAGES, start=1):
+        outputs = width * multiple
+        modules: list[nn.Module] = []
+        for _ in range(convolutions - 1 if number == 1 else convolutions):  # the stem is the very first one
+            modules += [conv_bn(inputs, outputs, 3), lif.build()]
+            inputs = outputs
+        segments[f"stage{number}"] = nn.Sequential(*modules, layer.MaxPool2d(2, 2, step_mode="m"))
+    return Backbone(conv_bn(in_channels, width, 3), segments, inputs, classes)
 
 
 def direct_code(current: Tensor, timesteps: int) -> Tensor:

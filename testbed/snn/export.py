@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from spikingjelly.activation_based import base, functional, neuron
@@ -25,11 +26,16 @@ from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.runtime.artefact import ModelCard, write_card
 from testbed.snn.network import Network
+from testbed.snn.opcount import count_operations
 from testbed.snn.recipe import Recipe, VariantSpec, recipe_digest
 from testbed.snn.training import accuracy_per_timestep
 
 WEIGHT_GRID_BITS = 12
 OPSET = 20
+
+RATE_SAMPLES = 2000
+RATE_BATCH = 32
+RATE_DIGITS = 6
 
 
 def deployable(network: Network) -> Network:
@@ -119,6 +125,8 @@ def full_part(network: Network) -> nn.Module:
 
 
 class Stem(nn.Module):
+    """What comes before the first neuron: an image or one frame of events [1, C, H, W] to its input current."""
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
@@ -128,15 +136,18 @@ class Stem(nn.Module):
 
 
 class Whole(nn.Module):
-    """All T timesteps in one call, layer by layer: each layer's weights are read once for all timesteps."""
+    """All T timesteps in one call, layer by layer: each layer's weights are read once for all timesteps.
+
+    From a still image [1, C, H, W] or event frames [1, T, C, H, W] to logits [T, 1, K].
+    """
 
     def __init__(self, network: Network, timesteps: int) -> None:
         super().__init__()
         self.network, self.timesteps = network, timesteps
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         functional.reset_net(self.network)
-        return cast(Tensor, self.network(images, self.timesteps))
+        return cast(Tensor, self.network(inputs, self.timesteps))
 
 
 def step_graph(network: Network, part: Callable[[Network], nn.Module]) -> StepGraph:
@@ -178,24 +189,27 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
 
 
-def export_network(network: Network, full: Network, timesteps: int, image: Tensor, folder: Path) -> None:
-    """Write the step graphs of a cut network and of its uncompressed backbone, for one image [1, C, H, W] at a time."""
+def export_network(network: Network, full: Network, timesteps: int, sample: Tensor, folder: Path) -> None:
+    """Write the step graphs of a cut network and of its uncompressed backbone, for one sample at a time.
+
+    The sample, a still image [1, C, H, W] or event frames [1, T, C, H, W], gives the graphs their shapes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = Stem(network)
+    stem, frame = Stem(network), sample if sample.ndim == 4 else sample[:, 0]
     with torch.no_grad():
-        current = stem(image)
+        current = stem(frame)
         edge = step_graph(network, edge_part)
         edge_state = edge.initial_state(current)
         code = edge(current, *edge_state)[0]
         cloud = step_graph(network, cloud_part)
         backbone = step_graph(full, full_part)
-        full_current = Stem(full)(image)
-    export_graph(stem, (image,), folder / "stem.onnx")
+        full_current = Stem(full)(frame)
+    export_graph(stem, (frame,), folder / "stem.onnx")
     export_graph(edge, (current, *edge_state), folder / "edge.onnx")
     export_graph(cloud, (code, *cloud.initial_state(code)), folder / "cloud.onnx")
-    export_graph(Stem(full), (image,), folder / "full_stem.onnx")
+    export_graph(Stem(full), (frame,), folder / "full_stem.onnx")
     export_graph(backbone, (full_current, *backbone.initial_state(full_current)), folder / "full_step.onnx")
-    export_graph(Whole(copy.deepcopy(full), timesteps), (image,), folder / "full.onnx")
+    export_graph(Whole(copy.deepcopy(full), timesteps), (sample,), folder / "full.onnx")
     tensors = {f"split.{key}": value for key, value in network.state_dict().items()}
     tensors |= {f"full.{key}": value for key, value in full.state_dict().items()}
     write_atomically(folder / "weights.safetensors", save({key: value.contiguous() for key, value in tensors.items()}))
@@ -210,13 +224,22 @@ def write_artefact(
     folder: Path,
     trained: dict[str, Any],
 ) -> ModelCard:
-    """Export one variant: step graphs, weights and `model.yaml`. The folder appears whole or not at all."""
+    """Export one variant: step graphs, weights and `model.yaml`. The folder appears whole or not at all.
+
+    Raises:
+        ModelError: torch cannot export it, or the data set's frames are not one for each timestep.
+    """
     network, full = deployable(networks[variant_name]), deployable(networks["full"])
-    image = torch.from_numpy(dataset.test.images[:1].copy())
+    sample = torch.from_numpy(dataset.test.images[:1].copy())
+    if not dataset.static and sample.shape[1] != recipe.timesteps:
+        raise ModelError(
+            f"{recipe.name}: {dataset.name} has {sample.shape[1]} frames a sample, but the recipe has "
+            f"{recipe.timesteps} timesteps; each frame of events is one timestep"
+        )
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    export_network(network, full, recipe.timesteps, image, part)
-    feature = full.backbone.feature_shape(variant.split, recipe.dataset.image_size)
+    export_network(network, full, recipe.timesteps, sample, part)
+    feature = recipe.feature_shape(variant)
     code = feature if network.bottleneck is None else network.bottleneck.code_shape(feature)
     card = write_card(
         part,
@@ -228,8 +251,8 @@ def write_artefact(
             dataset_variant=dataset.variant,
             timesteps=recipe.timesteps,
             classes=list(dataset.classes),
-            input_shape=list(image.shape[1:]),
-            static_input=True,
+            input_shape=list(sample.shape[-3:]),
+            static_input=dataset.static,
             split=variant.split,
             feature_shape=list(feature),
             code_shape=list(code),
@@ -239,6 +262,8 @@ def write_artefact(
                 "full": _accuracy(full, dataset.test, recipe.timesteps),
                 "split": _accuracy(network, dataset.test, recipe.timesteps),
             },
+            code_rates=code_rates(network, dataset.train, recipe.timesteps),
+            op_counts=count_operations(network, full, dataset.test, recipe.timesteps),
             trained={"recipe": recipe_digest(recipe), **trained},
         ),
     )
@@ -246,6 +271,23 @@ def write_artefact(
         shutil.rmtree(folder)
     part.rename(folder)
     return card
+
+
+def code_rates(network: Network, samples: Samples, timesteps: int, limit: int = RATE_SAMPLES) -> list[list[float]]:
+    """Share of ones in each channel of a deployable network's code at each timestep [T][C'].
+
+    Measured over at most `limit` samples (training samples, so that a codec learns nothing of the test set), drawn
+    by a fixed seed.
+    """
+    order = np.random.default_rng(0).permutation(len(samples))[:limit]
+    rates = torch.zeros(())
+    with torch.inference_mode():
+        for start in range(0, len(order), RATE_BATCH):
+            inputs = torch.from_numpy(samples.images[order[start : start + RATE_BATCH]])
+            code = network.edge(network.currents(inputs, timesteps))
+            functional.reset_net(network)
+            rates = rates + code.double().mean((1, 3, 4)) * (len(inputs) / len(order))
+    return [[round(rate, RATE_DIGITS) for rate in step] for step in rates.tolist()]
 
 
 def _size(shape: Sequence[int]) -> int:

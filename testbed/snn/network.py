@@ -9,7 +9,12 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from testbed.snn.backbones import Neuron, SpikingResNet18, direct_code
+from testbed.snn.backbones import Backbone, direct_code
+from testbed.snn.neurons import Neuron
+
+PIXEL_LIMIT = 16.0
+"""Normalised pixels are kept within ±16: no image gets there, but a hot pixel of an event camera may, and sums of what
+the weights make of it must stay exact as well."""
 
 PIXEL_GRID_BITS = 5
 """Normalised pixels are rounded to multiples of 2^-5, so that products with weights on a grid stay exact in float32."""
@@ -29,7 +34,8 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Elementwise IEEE arithmetic alone: the same bits on every processor."""
         scaled = (images.to(torch.float32) / 255.0 - self.mean) / self.std
-        return torch.round(scaled * 2.0**PIXEL_GRID_BITS) * 2.0**-PIXEL_GRID_BITS
+        limited = scaled.clamp(-PIXEL_LIMIT, PIXEL_LIMIT)
+        return torch.round(limited * 2.0**PIXEL_GRID_BITS) * 2.0**-PIXEL_GRID_BITS
 
 
 class Bottleneck(nn.Module):
@@ -76,7 +82,7 @@ class Network(nn.Module):
     def __init__(
         self,
         normalize: Normalize,
-        backbone: SpikingResNet18,
+        backbone: Backbone,
         split: str | None = None,
         bottleneck: Bottleneck | None = None,
     ) -> None:
@@ -89,7 +95,7 @@ class Network(nn.Module):
         return Network(copy.deepcopy(self.normalize), copy.deepcopy(self.backbone), split, bottleneck)
 
     def current(self, images: Tensor) -> Tensor:
-        """What the stem gives the first neuron [N, C, H, W]: once per image, whatever T."""
+        """What the stem gives the first neuron [N, C, H, W], for images or for the event frames of one timestep."""
         return cast(Tensor, self.backbone.stem(self.normalize(images).unsqueeze(0)).squeeze(0))
 
     def edge(self, current: Tensor) -> Tensor:
@@ -104,7 +110,19 @@ class Network(nn.Module):
         features = code if self.bottleneck is None else self.bottleneck.decoder(code)
         return self.backbone.after(self.split, features)
 
-    def forward(self, images: Tensor, timesteps: int) -> Tensor:
-        """uint8 images [N, C, H, W], directly coded over T timesteps, to logits [T, N, K]."""
-        current = direct_code(self.current(images), timesteps)
+    def currents(self, inputs: Tensor, timesteps: int) -> Tensor:
+        """What the stem gives the first neuron at every timestep [T, N, C, H, W].
+
+        Images [N, C, H, W] go through the stem once and are repeated (direct coding, Rathi and Roy 2021,
+        arXiv 2008.03658); event frames [N, T, C, H, W] go through it frame by frame.
+        """
+        if inputs.dim() == 4:
+            return direct_code(self.current(inputs), timesteps)
+        frames = inputs[:, :timesteps].transpose(0, 1)
+        currents = self.current(frames.flatten(0, 1))
+        return currents.reshape(*frames.shape[:2], *currents.shape[1:])
+
+    def forward(self, inputs: Tensor, timesteps: int) -> Tensor:
+        """uint8 images [N, C, H, W] or event frames [N, T, C, H, W] to logits [T, N, K]."""
+        current = self.currents(inputs, timesteps)
         return self.backbone(current) if self.split is None else self.cloud(self.edge(current))

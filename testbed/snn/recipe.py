@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,8 +12,12 @@ import pydantic
 
 from testbed.config import load_config
 from testbed.data.datasets import DatasetSpec
+from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape
 
-Split = Literal["stem", "stage1", "stage2", "stage3", "stage4"]
+Side = Literal[1, 2, 4, 8]
+STRIDES: tuple[Side, ...] = (1, 2, 4, 8)
+FLOAT_BITS = 32
+VGG16_SMALLEST = 32
 
 
 class Strict(pydantic.BaseModel):
@@ -21,26 +26,105 @@ class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+class SurrogateSpec(Strict):
+    """The gradient of the spike, one of SpikingJelly's, with its steepness."""
+
+    name: Surrogate = "atan"
+    alpha: float = pydantic.Field(2.0, gt=0)
+
+
 class BackboneSpec(Strict):
     """The network."""
 
-    name: Literal["resnet18"] = "resnet18"
-    width: int = pydantic.Field(64, ge=4, le=128, description="channels of the stem; 64 is the full network")
+    name: Literal["resnet18", "vgg16"] = "resnet18"
+    width: int = pydantic.Field(64, ge=4, le=128, description="channels of the first layer; 64 is the full network")
     tau: float = pydantic.Field(2.0, gt=1.0, description="membrane time constant of every LIF neuron, in timesteps")
+    surrogate: SurrogateSpec = SurrogateSpec(name="atan", alpha=2.0)
+    shortcut: Shortcut | None = pydantic.Field(
+        None, description="what a ResNet's second block adds: the first one's membrane current (default) or spikes"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _shortcuts_are_for_resnets(self) -> BackboneSpec:
+        if self.name == "vgg16" and self.shortcut is not None:
+            raise ValueError("vgg16 has no shortcuts; leave `shortcut` out")
+        return self
 
 
 class BottleneckSpec(Strict):
-    """The code at the split: channels and spatial stride of the encoder."""
+    """The code at the split: channels and spatial stride of the encoder, or the compression they should give."""
 
-    channels: int = pydantic.Field(ge=1)
-    stride: Literal[1, 2, 4, 8]
+    channels: int | None = pydantic.Field(None, ge=1)
+    stride: Side | None = None
+    compression: float | None = pydantic.Field(
+        None, ge=1, description="32 bits for each element at the split over the bits of the code, per timestep"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_way_to_say_it(self) -> BottleneckSpec:
+        explicit = self.channels is not None and self.stride is not None
+        if (self.compression is None) != explicit or (self.channels is None) != (self.stride is None):
+            raise ValueError("a bottleneck needs either `channels` and `stride`, or `compression`")
+        return self
+
+    def resolve(self, feature: tuple[int, int, int]) -> tuple[int, int]:
+        """(C', stride) of the encoder for features (C, H, W).
+
+        Of the ways to reach a compression, the one that shrinks channels and area most alike is taken
+        (the smaller stride where two are as near).
+
+        Raises:
+            ValueError: the compression cannot be reached at this split, or the stride does not divide the side.
+        """
+        channels, height, width = feature
+        if self.channels is not None and self.stride is not None:
+            if height % self.stride or width % self.stride:
+                raise ValueError(f"a stride of {self.stride} does not divide {height}x{width} at this split")
+            return self.channels, self.stride
+        wanted = self.compression
+        assert wanted is not None
+        ways = [way for way in reachable(feature) if way[0] == wanted]
+        if not ways:
+            near = sorted({way[0] for way in reachable(feature)}, key=lambda other: abs(math.log(other / wanted)))
+            listed = ", ".join(f"{value:g}" for value in sorted(near[:8]))
+            raise ValueError(
+                f"no code of {channels}x{height}x{width} features has a compression of {wanted:g}; "
+                f"the nearest are {listed}"
+            )
+        _, code_channels, stride = min(ways, key=lambda way: abs(math.log(channels / way[1] / way[2] ** 2)))
+        return code_channels, stride
+
+
+def reachable(feature: tuple[int, int, int]) -> list[tuple[float, int, int]]:
+    """Every (compression, C', stride) of a spiking bottleneck with C' ≤ C on features (C, H, W)."""
+    channels, height, width = feature
+    return [
+        (FLOAT_BITS * channels * stride**2 / code_channels, code_channels, stride)
+        for stride in STRIDES
+        if not height % stride and not width % stride
+        for code_channels in range(1, channels + 1)
+    ]
 
 
 class VariantSpec(Strict):
     """One artefact to export: the backbone cut at a split, with or without a bottleneck."""
 
-    split: Split
+    split: str
     bottleneck: BottleneckSpec | None = None
+
+
+class DistillSpec(Strict):
+    """Distillation (Hinton et al. 2015, arXiv 1503.02531): a variant learns the trained backbone's softened answers."""
+
+    weight: float = pydantic.Field(1.0, gt=0)
+    temperature: float = pydantic.Field(2.0, gt=0)
+
+
+class SpikeRateSpec(Strict):
+    """Regulariser weight · max(0, mean spike rate of the code − target): fewer spikes are fewer bits to an entropy coder."""
+
+    weight: float = pydantic.Field(gt=0)
+    target: float = pydantic.Field(0.0, ge=0, lt=1)
 
 
 class PhaseSpec(Strict):
@@ -56,11 +140,19 @@ class PhaseSpec(Strict):
     timesteps: tuple[Annotated[int, pydantic.Field(ge=1)], ...] | None = pydantic.Field(
         None, description="T of each epoch, where early epochs run fewer than the recipe's T"
     )
+    crops: tuple[Annotated[int, pydantic.Field(ge=8)], ...] | None = pydantic.Field(
+        None, description="side of the crop that each epoch trains on, where early epochs see less than the image"
+    )
+    distill: DistillSpec | None = None
+    spike_rate: SpikeRateSpec | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_per_epoch(self) -> PhaseSpec:
-        if self.timesteps is not None and len(self.timesteps) != self.epochs:
-            raise ValueError(f"timesteps lists {len(self.timesteps)} epochs, epochs says {self.epochs}")
+        for name, values in (("timesteps", self.timesteps), ("crops", self.crops)):
+            if values is not None and len(values) != self.epochs:
+                raise ValueError(f"{name} lists {len(values)} epochs, epochs says {self.epochs}")
+        if self.train == "backbone" and (self.distill is not None or self.spike_rate is not None):
+            raise ValueError("distill and spike_rate are for variants with a bottleneck, not for the backbone")
         return self
 
 
@@ -68,12 +160,15 @@ class TrainingSpec(Strict):
     """How the phases are run. AdamW; cross entropy at every timestep (TET, arXiv 2202.11946)."""
 
     phases: tuple[PhaseSpec, ...] = pydantic.Field(min_length=1)
-    batch_size: int = pydantic.Field(128, ge=2)
+    batch_size: int = pydantic.Field(128, ge=2, description="over all devices together")
     weight_decay: float = pydantic.Field(0.02, ge=0)
-    crop_padding: int = pydantic.Field(4, ge=0, description="random crops out of images padded by so many pixels")
+    crop_padding: int = pydantic.Field(4, ge=0, description="random crops out of inputs padded by so many pixels")
     flip: bool = pydantic.Field(True, description="random horizontal flips")
     seed: int = 0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    fused: bool = pydantic.Field(
+        False, description="compile the LIF loop: faster from some minutes of training on, needs a C++ compiler"
+    )
 
 
 class Recipe(Strict):
@@ -91,6 +186,44 @@ class Recipe(Strict):
         None, description="trained weights beside the recipe, used instead of training; --retrain ignores it"
     )
 
+    @pydantic.model_validator(mode="after")
+    def _splits_and_codes_exist(self) -> Recipe:
+        smallest = min(
+            [self.dataset.image_size, *(side for phase in self.training.phases for side in phase.crops or ())]
+        )
+        if self.backbone.name == "vgg16" and smallest < VGG16_SMALLEST:
+            raise ValueError(f"vgg16 halves its input five times, so {smallest} pixels are too few: at least 32")
+        largest = max(side for phase in self.training.phases for side in (phase.crops or (self.dataset.image_size,)))
+        if largest > self.dataset.image_size:
+            raise ValueError(f"crops of {largest} are larger than the image_size of {self.dataset.image_size}")
+        for name, variant in self.variants.items():
+            if variant.split not in SPLITS[self.backbone.name]:
+                raise ValueError(
+                    f"variant {name}: {self.backbone.name} has no split {variant.split!r}; "
+                    f"there is {', '.join(SPLITS[self.backbone.name])}"
+                )
+            try:
+                self.code_shape(variant)
+            except ValueError as error:
+                raise ValueError(f"variant {name}: {error}") from error
+        return self
+
+    def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
+        """Shape (C, H, W) of the spikes at a variant's split."""
+        return feature_shape(self.backbone.name, variant.split, self.backbone.width, self.dataset.image_size)
+
+    def code_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
+        """Shape (C', H', W') of what a variant sends."""
+        channels, height, width = self.feature_shape(variant)
+        if variant.bottleneck is None:
+            return channels, height, width
+        code_channels, stride = variant.bottleneck.resolve((channels, height, width))
+        return code_channels, height // stride, width // stride
+
+    def compression(self, variant: VariantSpec) -> float:
+        """Nominal and per timestep: 32 bits for each element at the split over the bits of the code."""
+        return FLOAT_BITS * math.prod(self.feature_shape(variant)) / math.prod(self.code_shape(variant))
+
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe file.
@@ -101,7 +234,12 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     return load_config(path, Recipe, overrides)
 
 
+TRAINING_VERSION = 2
+"""Raised when the same recipe would train to something else: another default, loss or augmentation."""
+
+
 def recipe_digest(recipe: Recipe) -> str:
-    """What decides the trained weights: the recipe without the paths of data and checkpoint."""
-    document = recipe.model_dump(mode="json", exclude={"checkpoint": True, "dataset": {"path"}})
+    """What decides the trained weights: what the file says, without the paths of data and checkpoint."""
+    document = recipe.model_dump(mode="json", exclude_unset=True, exclude={"checkpoint": True, "dataset": {"path"}})
+    document["training_version"] = TRAINING_VERSION
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

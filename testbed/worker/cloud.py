@@ -13,7 +13,7 @@ import numpy as np
 from devices.activity import Activity
 from testbed.errors import LinkError
 from testbed.link import frames, messages
-from testbed.link.codec import codec_by_id
+from testbed.link.codec import CodecBook
 from testbed.link.frames import Frame, FrameError, Kind
 from testbed.link.messages import Load
 from testbed.link.transport import DataServer
@@ -49,12 +49,13 @@ class CloudWork:
         detail: dict[str, Any] = {"power": self._station.capabilities}
         if load.config.mode == "co_inference":
             self._half = OnnxGraph(folder / "cloud.onnx", runtime.threads, runtime.provider)
+            self._codecs = CodecBook(self._card.code_shape, self._card.code_rates)
         elif load.config.mode == "cloud_only":
             self._backbone = Backbone(folder, self._card, runtime.threads, runtime.provider)
             detail["backbone"] = {"form": self._backbone.form, "trial_ms": self._backbone.trial_ms}
         self._server: DataServer | None = None
         if load.config.mode != "edge_only":
-            self._max_payload = 4 * max(_elements(self._card.code_shape), _elements(self._card.input_shape))
+            self._max_payload = max(4 * _elements(self._card.code_shape), _elements(self._card.sample_shape))
             self._server = DataServer(
                 load.profile.address,
                 load.profile.data_port,
@@ -124,9 +125,9 @@ class CloudWork:
             self._sessions.pop(key, None)
             return None
         if frame.kind is Kind.INPUT and self._backbone is not None:
-            if len(frame.payload) != _elements(self._card.input_shape):
+            if len(frame.payload) != _elements(self._card.sample_shape):
                 raise FrameError("bad_length", f"an input of {len(frame.payload)} bytes is not of this model's shape")
-            x = np.frombuffer(frame.payload, dtype=np.uint8).reshape(1, *self._card.input_shape)
+            x = np.frombuffer(frame.payload, dtype=np.uint8).reshape(1, *self._card.sample_shape)
             return self._backbone.run(x)
         if frame.kind is not Kind.STEP or self._half is None:
             raise FrameError("bad_kind", f"no {frame.kind.name} frame is expected in this cell")
@@ -139,8 +140,7 @@ class CloudWork:
             raise FrameError(
                 "bad_timestep", f"request {frame.request} is at timestep {session.next_timestep}, not {frame.timestep}"
             )
-        assert self._card.code_shape is not None
-        code = codec_by_id(frame.codec).decode(frame.payload, tuple(self._card.code_shape))
+        code = self._codecs.decode(frame.codec, frame.payload, frame.timestep)
         logits, state = self._half.step(code[None], session.state)
         if frame.timestep + 1 == self._card.timesteps:
             self._sessions.pop(key, None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from devices.activity import Activity
 from testbed.errors import LinkError, WorkerError
 from testbed.link import frames, messages
-from testbed.link.codec import Codec, codec_named
+from testbed.link.codec import CodecBook
 from testbed.link.frames import Frame, Kind
 from testbed.link.messages import Load
 from testbed.link.tcpinfo import ConnectionMeter, Counters
@@ -25,7 +25,7 @@ from testbed.record.schema import NetworkRow, Outcome, RequestRow, TimestepRow
 from testbed.runtime.artefact import verify
 from testbed.runtime.bundle import load_bundle
 from testbed.runtime.onnx import OnnxGraph
-from testbed.worker.backbone import Backbone
+from testbed.worker.backbone import Backbone, currents
 from testbed.worker.station import PROGRESS_S, Station
 
 MAX_RESULT_BYTES = 1 << 20
@@ -68,10 +68,10 @@ class EdgeWork:
         if load.bundle is None:
             raise WorkerError("an edge needs the evaluation bundle")
         self._bundle = load_bundle(Path(load.bundle), load.bundle_hash)
-        if list(self._bundle.inputs.shape[1:]) != self._card.input_shape:
+        if list(self._bundle.inputs.shape[1:]) != self._card.sample_shape:
             raise WorkerError(
                 f"{load.bundle}: inputs of shape {list(self._bundle.inputs.shape[1:])} do not fit the model's "
-                f"{self._card.input_shape}"
+                f"{self._card.sample_shape}"
             )
         runtime = load.profile.runtime
         detail: dict[str, Any] = {"power": self._station.capabilities}
@@ -79,7 +79,8 @@ class EdgeWork:
         if load.config.mode == "co_inference":
             self._stem = OnnxGraph(folder / "stem.onnx", runtime.threads, runtime.provider)
             self._half = OnnxGraph(folder / "edge.onnx", runtime.threads, runtime.provider)
-            self._codec: Codec = codec_named(load.config.codec or "")
+            book = CodecBook(self._card.code_shape, self._card.code_rates)
+            self._encode = book.encoder(load.config.codec or "")
             self._run = self._co_inference
         elif load.config.mode == "cloud_only":
             self._run = self._cloud_only
@@ -161,15 +162,15 @@ class EdgeWork:
     def _co_inference(self, request: int, x: NDArray[np.uint8], trace: Trace) -> None:
         start_ns = time.monotonic_ns()
         self._station.set(Activity.COMPUTE)
-        current, state = self._stem.run(x), self._half.initial_state()
-        for timestep in range(self._card.timesteps):
+        state = self._half.initial_state()
+        for timestep, current in enumerate(currents(self._stem, x, self._card.timesteps)):
             code, state = self._half.step(current, state)
             computed_ns = self._station.slowdown.stretch(start_ns)
-            payload = self._codec.encode(code[0])
+            codec, payload = self._encode(code[0], timestep)
             encoded_ns = self._station.slowdown.stretch(computed_ns)
             trace.edge_ns += computed_ns - start_ns
             trace.encode_ns += encoded_ns - computed_ns
-            frame = Frame(Kind.STEP, request, timestep, self._codec.wire_id, payload)
+            frame = Frame(Kind.STEP, request, timestep, codec, payload)
             step, _ = self._exchange(frame, trace)
             step.code_bits = int(code.size)
             step.code_spikes = int(np.count_nonzero(code))
@@ -194,8 +195,8 @@ class EdgeWork:
     def _edge_steps(self, request: int, x: NDArray[np.uint8], trace: Trace) -> None:
         start_ns = time.monotonic_ns()
         self._station.set(Activity.COMPUTE)
-        current, state = self._stem.run(x), self._half.initial_state()
-        for _ in range(self._card.timesteps):
+        state = self._half.initial_state()
+        for current in currents(self._stem, x, self._card.timesteps):
             logits, state = self._half.step(current, state)
             computed_ns = self._station.slowdown.stretch(start_ns)
             trace.edge_ns += computed_ns - start_ns
@@ -235,11 +236,12 @@ class EdgeWork:
         return step, logits
 
     def _confident(self, trace: Trace) -> bool:
-        rule = self._config.exit
-        if rule is None:
+        rule, done = self._config.exit, len(trace.steps)
+        if rule is None or done == self._card.timesteps:
             return False
         logits = np.stack([step.logits for step in trace.steps])
-        return bool(confidence(accumulate(logits, rule.accumulate)[-1], rule.policy) >= rule.threshold)
+        sure = confidence(accumulate(logits, rule.accumulate)[-1], rule.policy)
+        return bool(sure >= rule.thresholds[done - 1])
 
     def _rows(
         self, request: int, sample: int, trace: Trace, outcome: Outcome, t_start_ns: int, t_end_ns: int

@@ -71,6 +71,8 @@ def make_cell(tmp_path: Path) -> MakeCell:
         metered: bool = True,
         jitter_mw: float = 0.0,
         cloud_mw: float | None = None,
+        code_rates: list[list[float]] | None = None,
+        op_counts: dict[str, Any] | None = None,
     ) -> Cell:
         folder = tmp_path / "toy" / label.replace(" ", "-").replace("/", "-").replace("<", "")
         source, scope = ("emulated", "emulated") if emulated else ("ina3221", "module")
@@ -79,7 +81,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
         logits, labels = logits_of_all_requests()
         running = accumulate(logits)
         sure = confidence(running)
-        exits = exit_timestep(sure, rule["threshold"]) if rule else np.full(REQUESTS, T)
+        exits = exit_timestep(sure, rule.get("thresholds") or rule["threshold"]) if rule else np.full(REQUESTS, T)
         rng = np.random.default_rng(3)
         logs = {name: RowLog(folder / "parts" / f"{name}.jsonl") for name in TABLES}
         clock: list[ClockEstimate] = []
@@ -124,12 +126,12 @@ def make_cell(tmp_path: Path) -> MakeCell:
                         TimestepRow(
                             request_id=i,
                             repeat=repeat,
-                            timestep=t + 1,
+                            timestep=t,
                             logits=logits[t, i].tolist(),
                             confidence=float(sure[t, i]),
                             code_spikes=None,
                             code_bits=None,
-                            payload_bytes=None,
+                            payload_bytes=payload_per_step if mode != "edge_only" else None,
                             t_send_ns=None,
                             t_reply_ns=None,
                             cloud_compute_ms=None,
@@ -203,6 +205,8 @@ def make_cell(tmp_path: Path) -> MakeCell:
                     "backbone": "resnet18",
                     "feature_shape": FEATURES,
                     "code_shape": [16, 4, 4],
+                    "code_rates": code_rates,
+                    "op_counts": op_counts,
                     "compression": 512.0,
                     "timesteps": T,
                     "bottleneck": True,

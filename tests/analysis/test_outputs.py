@@ -112,6 +112,13 @@ def test_axes_of_emulated_quantities_say_so(campaign, monkeypatch: pytest.Monkey
     assert not any("emulated" in text for text in texts["exits"])
 
 
+def test_a_cell_with_a_threshold_per_timestep_is_left_out_of_the_threshold_axis_and_named(make_cell) -> None:
+    rule = {"policy": "max_softmax", "accumulate": "mean", "threshold": None, "thresholds": [0.9, 0.8, 0.7]}
+    cells = [make_cell("edge only", "edge_only", baseline=True), make_cell("all"), make_cell("each", rule=rule)]
+    drawn = {one.name: one for one in draw(cells)}
+    assert "a threshold for each timestep" in drawn["exits"].caption
+
+
 def test_the_report_loads_nothing_and_says_that_it_is_emulated(campaign, tmp_path: Path) -> None:
     html = write_report(tmp_path, campaign).read_text()
     assert not re.search(r"\b(src|href)\s*=(?!\"data:)", html)

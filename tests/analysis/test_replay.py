@@ -18,6 +18,20 @@ def test_replay_equals_the_record_of_a_cell_that_really_exited(make_cell) -> Non
     assert found["accuracy"][2] == accuracy(make_cell("full again")).fraction
 
 
+def test_replay_of_a_threshold_per_timestep_equals_the_record(make_cell) -> None:
+    alphas = [0.9, 0.7, 0.5]
+    exited = make_cell("exit", rule={**RULE, "threshold": None, "thresholds": alphas})
+    found = replay(make_cell("full"), "max_softmax", "mean", [0.8, alphas])
+    assert found["mean_exit_timestep"][1] == pytest.approx(mean_exit_timestep(exited))
+    assert found["mean_exit_timestep"][1] != found["mean_exit_timestep"][0]
+    assert found["accuracy"][1] == accuracy(exited).fraction
+
+
+def test_replay_refuses_thresholds_of_another_model(make_cell) -> None:
+    with pytest.raises(RecordError, match=r"full: 2 exit thresholds for a model of T=4 timesteps; give 3"):
+        replay(make_cell("full"), "max_softmax", "mean", [[0.9, 0.8]])
+
+
 def test_replay_counts_unanswered_requests_as_wrong(make_cell) -> None:
     lossy = make_cell("lossy", outcomes=dict.fromkeys(range(20), "timeout"))
     assert replay(lossy, "max_softmax", "mean", [1.1])["accuracy"][0] == accuracy(lossy).fraction <= 0.5

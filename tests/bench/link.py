@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib.util import find_spec
+from itertools import product
 from multiprocessing.connection import Connection
 from statistics import median
 from typing import Any, TypeAlias
@@ -21,7 +23,7 @@ import zmq
 from numpy.typing import NDArray
 
 from testbed.link import frames
-from testbed.link.codec import Packed
+from testbed.link.codec import CODEC_NAMES, Codec, CodecBook, Packed
 from testbed.link.frames import Frame, Kind
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.transport import DataClient, DataServer
@@ -34,14 +36,19 @@ ROUNDS, BLOCKS, PER_BLOCK = 9, 6, 100
 ROUND_TRIP_TARGET = 1.3
 SHAPES = ((8, 4, 4), (64, 8, 8), (64, 32, 32))
 PACKING_TARGET = 0.9
+CODES = ((8, 4, 4), (16, 8, 8), (64, 16, 16))
+SPIKE_RATES = (0.02, 0.1, 0.3)
+ENTROPY_TARGET, ENTROPY_BYTES = 1.05, 4
 TIMEOUT_MS = 30_000
 
 
 def run() -> None:
-    """Print both tables."""
+    """Print all tables."""
     round_trips()
     print()
     packing()
+    print()
+    codecs()
 
 
 def round_trips() -> None:
@@ -84,6 +91,53 @@ def packing() -> None:
         )
 
 
+def codecs() -> None:
+    """Bytes and times of every codec on one code, its channels' rates spread around a mean rate.
+
+    `entropy` in the head of a block is the code's zero-order entropy under these rates. constriction's range coder,
+    where there is a wheel of it, is given the same rates; its times leave out shapes and bytes.
+    """
+    print(f"Codecs; target of entropy: <= {ENTROPY_TARGET}x the zero-order entropy of the code + {ENTROPY_BYTES} bytes")
+    for shape, mean in product(CODES, SPIKE_RATES):
+        rng = np.random.default_rng(0)
+        rates = mean * rng.uniform(0.1, 1.6, shape[0])
+        spread = np.broadcast_to(rates[:, None, None], shape)
+        code = (rng.random(shape) < spread).astype(np.uint8)
+        least = float(-np.log2(np.where(code, spread, 1 - spread)).sum()) / 8
+        print(f"code {list(shape)}, spike rate {mean:.0%}, entropy {least:.1f} bytes")
+        print(f"{'':>14} {'bytes':>7} {'x entropy':>10} {'encode us':>10} {'decode us':>10}")
+        book = CodecBook(shape, [rates.tolist()])
+        for name in CODEC_NAMES:
+            encode = partial(book.encoder(name), code, 0)
+            wire_id, payload = encode()
+            times = _medians_us((encode, partial(book.decode, wire_id, payload, 0)))
+            reached = len(payload) <= ENTROPY_TARGET * least + ENTROPY_BYTES
+            verdict = ("met" if reached else "MISSED") if name == "entropy" else ""
+            print(_codec_line(name, len(payload), least, times) + verdict)
+        if find_spec("constriction"):
+            print(_codec_line("constriction", *_constriction(code, spread, least)))
+
+
+def _codec_line(name: str, size: int, least: float, times: Sequence[float]) -> str:
+    return f"{name:>14} {size:>7} {size / least:>9.2f}x {times[0]:>10.1f} {times[1]:>10.1f}  "
+
+
+def _constriction(code: NDArray[np.uint8], rates: NDArray[np.float64], least: float) -> tuple[int, float, list[float]]:
+    import constriction  # no importable submodules
+
+    model, queue = constriction.stream.model, constriction.stream.queue
+
+    symbols, flat, bernoulli = code.ravel().astype(np.int32), rates.ravel(), model.Bernoulli(perfect=False)
+
+    def encode() -> NDArray[np.uint32]:
+        coder = queue.RangeEncoder()
+        coder.encode(symbols, bernoulli, flat)
+        return coder.get_compressed()
+
+    words = encode()
+    return words.nbytes, least, _medians_us((encode, lambda: queue.RangeDecoder(words).decode(bernoulli, flat)))
+
+
 def _round(size: int, curve: bool, *, ours_first: bool) -> tuple[float, float]:
     """Median round trips of the bare echo and of ours, with new processes."""
     server, client = (new_keypair(), new_keypair()) if curve else (None, None)
@@ -96,7 +150,7 @@ def _round(size: int, curve: bool, *, ours_first: bool) -> tuple[float, float]:
     return bare, ours
 
 
-def _coded(codec: Packed, code: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _coded(codec: Codec, code: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return codec.decode(codec.encode(code), code.shape)
 
 

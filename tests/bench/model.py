@@ -22,11 +22,12 @@ def network():
     import torch
     from spikingjelly.activation_based import functional
 
-    from testbed.snn.backbones import Neuron, SpikingResNet18
+    from testbed.snn.backbones import resnet18
+    from testbed.snn.neurons import Neuron
     from testbed.snn.network import Network, Normalize
 
     torch.manual_seed(0)
-    net = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), SpikingResNet18(64, 3, 10, Neuron()))
+    net = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), resnet18(64, 3, 10, Neuron(), "membrane"))
     with torch.no_grad():
         for _ in range(3):
             net(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), TIMESTEPS)

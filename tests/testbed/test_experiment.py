@@ -41,6 +41,34 @@ def test_paths_are_relative_to_the_file_and_a_list_of_thresholds_is_a_sweep(writ
     assert label(experiment.cells[2], 2048) == "co-inference 2048x packed, exit 0.9"
 
 
+def exits_of(write, text: str):
+    experiment = load_experiment(write(GOOD.replace("{threshold: [0.8, 0.9]}", text)))
+    return [(cell.exit, label(cell, 2048)) for cell in experiment.cells if cell.exit is not None]
+
+
+def test_an_exit_may_have_a_threshold_for_each_timestep(write):
+    ((rule, name),) = exits_of(write, "{policy: margin, accumulate: sum, thresholds: [0.99, 0.9, 0.8]}")
+    assert rule.at(4) == [0.99, 0.9, 0.8]
+    assert name == "co-inference 2048x packed, exit margin 0.99/0.9/0.8 on sums"
+    for timesteps in (3, 5):
+        with pytest.raises(
+            ExperimentError, match=rf"3 exit thresholds for a model of T={timesteps} .* give {timesteps - 1},"
+        ):
+            rule.at(timesteps)
+
+
+def test_one_threshold_stands_for_every_timestep_but_the_last(write):
+    ((rule, _),) = exits_of(write, "{threshold: 0.8}")
+    assert rule.at(4) == [0.8, 0.8, 0.8]
+    assert rule.at(1) == []
+
+
+def test_an_exit_may_be_calibrated_and_a_list_of_drops_is_a_sweep(write):
+    rules = exits_of(write, "{calibrate: {drop: [0.5, 2], policy: entropy, per_timestep: true}}")
+    assert [(rule.calibrate.drop, rule.calibrate.policy) for rule, _ in rules] == [(0.5, "entropy"), (2, "entropy")]
+    assert rules[0][1] == "co-inference 2048x packed, exit entropy at drop 0.5 per timestep"
+
+
 def test_set_overrides_one_key_and_checks_it(write):
     path = write(GOOD)
     assert load_experiment(path, ("repeats=2", "scenario.requests=7")).scenario.requests == 7
@@ -61,6 +89,11 @@ def test_set_overrides_one_key_and_checks_it(write):
         ("model: plain}\n  - mode", "model: plan}\n  - mode", 1, "names model 'plan'"),
         ("    codec: packed\n", "", 7, "needs a codec"),
         ("threshold: [0.8, 0.9]", "threshold: 1.5", 10, "less than or equal to 1"),
+        ("{threshold: [0.8, 0.9]}", "{}", 10, "an exit needs one of threshold, thresholds and calibrate"),
+        ("{threshold: [0.8, 0.9]}", "{threshold: 0.8, thresholds: [0.9]}", 10, "an exit needs one of threshold"),
+        ("threshold: [0.8, 0.9]", "thresholds: [0.8, 1.5]", 10, "less than or equal to 1"),
+        ("{threshold: [0.8, 0.9]}", "{policy: margin, calibrate: {drop: 1}}", 10, "policy: write it inside calibrate"),
+        ("{threshold: [0.8, 0.9]}", "{calibrate: {drop: -1}}", 10, "greater than or equal to 0"),
         ("mode: edge_only, model: plain", "mode: edge_only, model: plain, codec: packed", 6, "belongs to co_inference"),
         ("[0.8, 0.9]", "[0.8, 0.8]", 1, "two cells are the same"),
     ],

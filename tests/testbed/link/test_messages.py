@@ -11,7 +11,7 @@ from devices.profile import EmulatedPower, Emulation, Profile, Runtime
 from testbed.errors import LinkError
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.messages import CellConfig, ExitConfig, Message
+from testbed.link.messages import CONTROL_SCHEMA, CellConfig, ExitConfig, Message
 
 PROFILE = Profile(
     name="toy",
@@ -28,7 +28,7 @@ LOAD = messages.Load(
     config=CellConfig(
         mode="co_inference",
         codec="packed",
-        exit=ExitConfig(policy="entropy", accumulate="mean", threshold=0.9),
+        exit=ExitConfig(policy="entropy", accumulate="mean", thresholds=[0.99, 0.9]),
         window=2,
         timeout_ms=500,
     ),
@@ -79,8 +79,8 @@ def test_every_kind_of_message_is_tried_above():
 
 
 def test_another_schema_is_named_before_anything_else_is_looked_at():
-    newer = wire(schema=2, body={"type": "NotYetInvented"}, extra=True)
-    with pytest.raises(LinkError, match=r"version 2 .* this is 1; deploy the same testbed"):
+    newer = wire(schema=CONTROL_SCHEMA + 1, body={"type": "NotYetInvented"}, extra=True)
+    with pytest.raises(LinkError, match=rf"version {CONTROL_SCHEMA + 1} .* this is {CONTROL_SCHEMA}; deploy"):
         messages.decode(newer, "r1")
 
 

@@ -89,7 +89,7 @@ def test_an_edited_card_is_refused(folder: Path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema": 2}, "schema 2 instead of 1"),
+        ({"schema": 3}, "schema 3 instead of 2"),
         ({"typo": 1}, "typo"),
         ({"width": 0}, "width"),
         ({"width": "8"}, "width"),
@@ -152,3 +152,20 @@ def test_a_renamed_file_changes_the_folder_digest(folder: Path):
 def test_the_order_of_keys_does_not_change_a_document_digest():
     assert document_digest({"a": 1, "b": {"c": 2, "d": 3}}) == document_digest({"b": {"d": 3, "c": 2}, "a": 1})
     assert document_digest({"a": 1}) != document_digest({"a": 2})
+
+
+def test_spike_rates_come_back_and_must_be_one_for_each_timestep_and_channel(folder: Path):
+    rates = [[0.125, 0.0], [0.25, 1.0], [0.5, 0.015625], [0.1, 0.2]]
+    assert write_card(folder, msgspec.structs.replace(CARD, code_rates=rates)).code_rates == rates
+    edit(folder, code_rates=rates[:3])
+    with pytest.raises(ModelError, match=r"rows of \[2, 2, 2\], not 4 timesteps of 2 channels"):
+        load_card(folder)
+    edit(folder, code_rates=[[0.5], *rates[1:]])
+    with pytest.raises(ModelError, match=r"rows of \[1, 2, 2, 2\]"):
+        load_card(folder)
+    edit(folder, code_rates=[[0.5, 1.01], *rates[1:]])
+    with pytest.raises(ModelError, match="code_rates"):
+        load_card(folder)
+    edit(folder, code_rates=rates, code_shape=None)
+    with pytest.raises(ModelError, match="of 0 channels"):
+        load_card(folder)

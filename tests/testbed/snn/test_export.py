@@ -9,7 +9,8 @@ import torch
 from spikingjelly.activation_based import functional
 
 from testbed.runtime.onnx import OnnxGraph
-from testbed.snn.backbones import Neuron, SpikingResNet18, direct_code
+from testbed.snn.architecture import feature_shape
+from testbed.snn.backbones import direct_code, resnet18
 from testbed.snn.export import (
     WEIGHT_GRID_BITS,
     Stem,
@@ -22,6 +23,7 @@ from testbed.snn.export import (
     step_graph,
 )
 from testbed.snn.network import Bottleneck, Network, Normalize
+from testbed.snn.neurons import Neuron
 
 T = 4
 SPLITS = ("stem", "stage1", "stage2", "stage3", "stage4")
@@ -36,7 +38,7 @@ def images(count: int, seed: int) -> torch.Tensor:
 def full() -> Network:
     """A small network whose batch norms have seen data and whose neurons fire at every depth."""
     torch.manual_seed(0)
-    network = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), SpikingResNet18(4, 3, 10, Neuron()))
+    network = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), resnet18(4, 3, 10, Neuron(), "membrane"))
     warm(network)
     return network
 
@@ -135,7 +137,7 @@ def test_every_weight_of_the_deployed_network_is_a_multiple_of_the_grid(full):
 def test_any_order_of_summation_gives_the_same_bits(full):
     """The claim behind the grid: permuting a convolution's input channels changes nothing."""
     network = deployable(full)
-    conv = network.backbone.segments["stage2"][0].conv1
+    conv = network.backbone.segments["stage2"].conv1
     spikes = (torch.rand(1, conv.in_channels, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.3).float()
     order = torch.randperm(conv.in_channels, generator=torch.Generator().manual_seed(2))
     shuffled = copy.deepcopy(conv)
@@ -152,7 +154,7 @@ def test_activations_are_binary_at_every_split(full):
             cut = full.cut(split, None)
             code = cut.edge(direct_code(cut.current(images(2, 3)), T))
             assert set(code.unique().tolist()) == {0.0, 1.0}, split
-            assert tuple(code.shape[2:]) == full.backbone.feature_shape(split, 16)
+            assert tuple(code.shape[2:]) == feature_shape("resnet18", split, 4, 16)
 
 
 def test_cutting_without_a_bottleneck_changes_no_logit(full):

@@ -1,0 +1,24 @@
+"""Spikes ↔ bytes. A code is a uint8 array of zeros and ones [C', H', W'].
+
+A decoder is handed whatever arrived, so it checks all of it: a payload that no encoder makes is a
+`CodecError`, and nothing larger than the shape asks for is ever allocated.
+"""
+
+from testbed.link.codec.book import CODEC_NAMES, CodecBook, Encode, codec_named
+from testbed.link.codec.entropy import Entropy
+from testbed.link.codec.plain import Float32, Packed
+from testbed.link.codec.protocol import Codec, CodecError
+from testbed.link.codec.sparse import Sparse
+
+__all__ = [
+    "CODEC_NAMES",
+    "Codec",
+    "CodecBook",
+    "CodecError",
+    "Encode",
+    "Entropy",
+    "Float32",
+    "Packed",
+    "Sparse",
+    "codec_named",
+]

@@ -1,0 +1,89 @@
+"""All codecs for the codes of one model: by name on the edge, by the number in the frame header on the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from testbed.link.codec.entropy import Entropy
+from testbed.link.codec.plain import Float32, Packed
+from testbed.link.codec.protocol import Codec, CodecError
+from testbed.link.codec.sparse import Sparse
+
+Encode: TypeAlias = Callable[[NDArray[np.uint8], int], tuple[int, bytes]]
+"""From a code and its timestep, counted from 0, to the number of the codec that was used and the payload."""
+
+_FIXED: dict[str, Codec] = {codec.name: codec for codec in (Float32(), Packed(), Sparse())}
+CODEC_NAMES = (*_FIXED, Entropy.name, "auto")
+NEED_RATES = (Entropy.name, "auto")
+
+
+def codec_named(name: str) -> Codec:
+    """A codec that needs no spike rates.
+
+    Raises:
+        CodecError: there is none of that name.
+    """
+    if name not in _FIXED:
+        raise CodecError(f"no codec named {name!r} works without a model; there is {', '.join(_FIXED)}")
+    return _FIXED[name]
+
+
+class CodecBook:
+    """The codecs for codes [C', H', W'], with the spike rate of each channel at each timestep where it is known."""
+
+    def __init__(self, shape: Sequence[int] | None, rates: Sequence[Sequence[float]] | None) -> None:
+        """Bind the codecs to a model's `code_shape` and `code_rates` [T][C'].
+
+        Raises:
+            CodecError: the model makes no code, or the rates do not fit the shape.
+        """
+        if shape is None:
+            raise CodecError("this model is not split, so it makes no code that could be sent")
+        self._shape = tuple(shape)
+        self._entropy = None if rates is None else [Entropy(self._shape, row) for row in rates]
+        self._by_id = {codec.wire_id: codec for codec in _FIXED.values()}
+
+    def encoder(self, name: str) -> Encode:
+        """How a codec of that name encodes; `auto` takes the shortest payload for each code.
+
+        Raises:
+            CodecError: there is none of that name, or it needs rates and the model carries none.
+        """
+        if name not in CODEC_NAMES:
+            raise CodecError(f"no codec named {name!r}; there is {', '.join(CODEC_NAMES)}")
+        if name in NEED_RATES:
+            self._rated(name)
+        return self._shortest if name == "auto" else lambda code, timestep: self._encoded(name, code, timestep)
+
+    def decode(self, wire_id: int, payload: bytes | memoryview, timestep: int) -> NDArray[np.uint8]:
+        """The code in a payload, given the codec's number and the timestep, counted from 0.
+
+        Raises:
+            CodecError: there is no such codec, or the payload is not a code of this model.
+        """
+        if wire_id == Entropy.wire_id:
+            rated = self._rated(Entropy.name)
+            if timestep >= len(rated):
+                raise CodecError(f"entropy payload: there are rates for {len(rated)} timesteps, not for {timestep + 1}")
+            return rated[timestep].decode(payload, self._shape)
+        if wire_id not in self._by_id:
+            raise CodecError(f"no codec has the number {wire_id}")
+        return self._by_id[wire_id].decode(payload, self._shape)
+
+    def _encoded(self, name: str, code: NDArray[np.uint8], timestep: int) -> tuple[int, bytes]:
+        codec = self._rated(name)[timestep] if name == Entropy.name else _FIXED[name]
+        return codec.wire_id, codec.encode(code)
+
+    def _shortest(self, code: NDArray[np.uint8], timestep: int) -> tuple[int, bytes]:
+        """Of equals the one that is decoded soonest."""
+        every = [self._encoded(name, code, timestep) for name in (Packed.name, Sparse.name, Entropy.name)]
+        return min(every, key=lambda encoded: len(encoded[1]))
+
+    def _rated(self, name: str) -> list[Entropy]:
+        if self._entropy is None:
+            raise CodecError(f"codec {name} needs the model's spike rates, and this model.yaml has no code_rates")
+        return self._entropy

@@ -1,0 +1,35 @@
+"""What is known of a backbone without building it: its split points and the shapes there. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Shortcut: TypeAlias = Literal["spike", "membrane"]
+Surrogate: TypeAlias = Literal["atan", "sigmoid", "piecewise_quadratic"]
+
+RESNET18_STAGES = (1, 2, 4, 8)
+"""Channel multiples of the four stages of two basic blocks each (He et al. 2016, table 1)."""
+
+VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+"""(Channel multiple, convolutions) of the five stages, each ending in 2x2 max pooling (arXiv 1409.1556, table 1, D)."""
+
+SPLITS: dict[str, tuple[str, ...]] = {
+    "resnet18": ("stem", *(f"stage{number}" for number in range(1, len(RESNET18_STAGES) + 1))),
+    "vgg16": ("stem", *(f"stage{number}" for number in range(1, len(VGG16_STAGES) + 1))),
+}
+"""Split points of each backbone, from the input to the output."""
+
+
+def feature_shape(backbone: str, split: str, width: int, image_size: int) -> tuple[int, int, int]:
+    """Shape (C, H, W) of the spikes at a split for square images."""
+    if split == "stem":
+        return width, image_size, image_size
+    stage = int(split.removeprefix("stage"))
+    side = image_size
+    if backbone == "resnet18":
+        for _ in range(stage - 1):
+            side = (side + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
+        return width * RESNET18_STAGES[stage - 1], side, side
+    for _ in range(stage):
+        side //= 2
+    return width * VGG16_STAGES[stage - 1][0], side, side

@@ -1,0 +1,104 @@
+"""One phase of training as a Lightning module: the loss, the optimiser and its schedule."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import lightning
+import torch
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from testbed.snn.network import Network
+from testbed.snn.neurons import fuse
+from testbed.snn.recipe import DistillSpec, PhaseSpec, Recipe
+
+WARMUP_SHARE = 0.05
+"""Share of a phase's steps over which the learning rate rises from zero."""
+
+
+class Phase(lightning.LightningModule):
+    """Trains one network in one phase; `teacher` is the trained, uncut network where the phase distils."""
+
+    def __init__(self, recipe: Recipe, phase: PhaseSpec, network: Network, teacher: Network | None) -> None:
+        super().__init__()
+        self._recipe, self._phase = recipe, phase
+        self.network = network
+        # In a list, so that it is neither trained nor checkpointed with the network.
+        self._teacher = [] if teacher is None else [copy.deepcopy(teacher).eval().requires_grad_(False)]
+        self.network.backbone.requires_grad_(phase.train != "codec")
+
+    def timesteps_of(self, epoch: int) -> int:
+        """T that an epoch trains with."""
+        return self._recipe.timesteps if self._phase.timesteps is None else self._phase.timesteps[epoch]
+
+    def on_fit_start(self) -> None:
+        """Move the teacher beside the network, and turn on the compiled neurons."""
+        for teacher in self._teacher:
+            teacher.to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fuse(self.network, self._recipe.training.fused)
+
+    def on_fit_end(self) -> None:
+        """Leave SpikingJelly's own neurons behind."""
+        fuse(self.network, False)
+        self.network.backbone.requires_grad_(True)
+
+    def on_train_epoch_start(self) -> None:
+        """Batch norm of a frozen backbone keeps the statistics that its layers were trained with."""
+        self.network.train()
+        if self._phase.train == "codec":
+            self.network.backbone.eval()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
+        """Loss of one batch, with the logits [T, N, K] for the progress bar and the log."""
+        inputs, labels = batch
+        timesteps = self.timesteps_of(self.current_epoch)
+        network, code = self.network, None
+        current = network.currents(inputs, timesteps)
+        if network.split is None:
+            logits = network.backbone(current).float()
+        else:
+            code = network.edge(current)
+            logits = network.cloud(code).float()
+        loss = functional.temporal_efficient_training_cross_entropy(logits, labels)
+        if self._phase.distill is not None:
+            teacher = self._teacher[0]
+            with torch.no_grad():
+                wanted = teacher(inputs, timesteps).float().mean(0)
+            loss = loss + self._phase.distill.weight * distillation(logits, wanted, self._phase.distill)
+            functional.reset_net(teacher)
+        detail = {}
+        if code is not None:
+            rate = code.float().mean()
+            detail["code_rate"] = rate.detach()
+            if self._phase.spike_rate is not None:
+                penalty = torch.relu(rate - self._phase.spike_rate.target)
+                loss = loss + self._phase.spike_rate.weight * penalty
+        functional.reset_net(network)
+        return {"loss": loss, "logits": logits.detach(), "labels": labels, **detail}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, with the learning rate rising over the first steps and falling as a cosine to zero."""
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self._phase.lr, weight_decay=self._recipe.training.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def learning_rate_share(done: float) -> float:
+    """Share of the phase's learning rate after a share `done` of its steps."""
+    if done < WARMUP_SHARE:
+        return done / WARMUP_SHARE
+    return 0.5 * (1.0 + math.cos(math.pi * (done - WARMUP_SHARE) / (1.0 - WARMUP_SHARE)))
+
+
+def distillation(logits: Tensor, wanted: Tensor, spec: DistillSpec) -> Tensor:
+    """KL divergence of softened answers at every timestep [T, N, K] from the teacher's [N, K], times temperature²."""
+    student = nn.functional.log_softmax(logits / spec.temperature, dim=-1)
+    teacher = nn.functional.softmax(wanted / spec.temperature, dim=-1).expand_as(student)
+    divergence = nn.functional.kl_div(student.flatten(0, 1), teacher.flatten(0, 1), reduction="batchmean")
+    return divergence * spec.temperature**2

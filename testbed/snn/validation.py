@@ -1,0 +1,137 @@
+"""Logits of a variant's networks on the validation samples, computed once and kept.
+
+They lie in `results/models/RECIPE/VARIANT.calibration/KEY/`, KEY being a hash of the artefact and of where the data
+come from: `labels.npy`, `split.npy`, `full.npy`, and `validation.json`, written last, that says what they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from testbed.data.datasets import DatasetSpec, Samples
+from testbed.errors import ModelError
+from testbed.record.log import write_atomically, write_json
+from testbed.runtime.artefact import ModelCard
+from testbed.runtime.digest import document_digest, file_digest
+from testbed.snn import artefact
+from testbed.snn.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from testbed.snn.network import Network
+
+ValueT = TypeVar("ValueT")
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+KEY_DIGITS = 12
+BATCH = 256
+DOCUMENT = "validation.json"
+
+
+class Validation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the logits were computed from: the samples (and a hash of them) and the artefact's hash."""
+
+    dataset: str
+    samples: int
+    sha256: str
+    artefact: str
+
+
+def folder_of(recipe_path: Path, variant: str, models: Path, data: Path | None, card: ModelCard) -> Path:
+    """Where the logits of this artefact on these validation samples are kept."""
+    recipe = load_recipe(recipe_path)
+    source = _source(recipe.dataset, data or recipe.dataset.path)
+    folder = artefact.artefact_folder(models, recipe, f"{variant}.calibration")
+    return folder / document_digest([card.hash, source])[:KEY_DIGITS]
+
+
+def ensure(folder: Path, recipe_path: Path, variant: str, models: Path, data: Path | None, card: ModelCard) -> None:
+    """Compute what the folder keeps, if it is not there.
+
+    Raises:
+        TestbedError: the weights or the data are missing.
+    """
+    if (folder / DOCUMENT).exists():
+        return
+    networks, samples, dataset = artefact.to_validate(recipe_path, variant, models, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "labels.npy", samples.labels)
+    for name, network in networks.items():
+        _write(folder / f"{name}.npy", logits(network, samples, card.timesteps))
+    document = Validation(dataset=dataset, samples=len(samples), sha256=_digest(samples), artefact=card.hash)
+    write_json(folder / DOCUMENT, document)
+
+
+def logits(network: Network, samples: Samples, timesteps: int) -> NDArray[np.float32]:
+    """Logits [T, N, K] of a deployable network: those that its step graphs give.
+
+    On the CPU, where float32 convolutions of spikes are exact (docs/decisions/0001-exact-weights.md).
+    """
+    import torch
+    from spikingjelly.activation_based import functional
+
+    batches = []
+    with torch.inference_mode():
+        for start in range(0, len(samples), BATCH):
+            inputs = torch.from_numpy(samples.images[start : start + BATCH])
+            batches.append(network(inputs, timesteps).numpy())
+            functional.reset_net(network)
+    return np.concatenate(batches, axis=1).astype(np.float32, copy=False)
+
+
+def array(path: Path) -> NDArray[Any]:
+    """A kept array.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    return _kept(path, lambda: np.load(path, allow_pickle=False))
+
+
+def document(path: Path, kind: type[StructT]) -> StructT:
+    """A kept document.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    return _kept(path, lambda: msgspec.json.decode(path.read_bytes(), type=kind))
+
+
+def _kept(path: Path, read: Callable[[], ValueT]) -> ValueT:
+    try:
+        return read()
+    except (OSError, ValueError, EOFError, msgspec.MsgspecError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{path}: cannot be read: {reason}; delete {path.parent} to compute it again") from error
+
+
+def _write(path: Path, values: NDArray[Any]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+
+
+def _digest(samples: Samples) -> str:
+    digest = hashlib.sha256()
+    for values in (samples.images, samples.labels):
+        digest.update(f"{values.dtype.str}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _source(spec: DatasetSpec, path: Path | None) -> str:
+    """Hash of what decides the samples, without decoding any: the spec, and the file or the folder's listing."""
+    content: Any = None
+    if path is not None and path.is_file():
+        content = file_digest(path)
+    elif path is not None:
+        files = [file for file in path.rglob("*") if file.is_file()]
+        content = sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files)
+    return document_digest([spec.model_dump(mode="json", exclude={"path"}), content])

@@ -1,0 +1,94 @@
+"""A recipe says what it trains; what it cannot mean is refused in one line."""
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from testbed.errors import ExperimentError
+from testbed.snn.recipe import BottleneckSpec, Recipe, load_recipe, reachable, recipe_digest
+
+RECIPE = {
+    "name": "small",
+    "dataset": {"name": "digits", "image_size": 32, "channels": 1},
+    "backbone": {"name": "resnet18", "width": 16},
+    "variants": {"plain": {"split": "stage2"}},
+    "training": {"phases": [{"train": "backbone", "epochs": 2, "lr": 0.01}]},
+}
+
+
+def load(folder: Path, **changes: object) -> Recipe:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return load_recipe(path)
+
+
+def coded(**bottleneck: object) -> dict[str, object]:
+    return {"coded": {"split": "stage2", "bottleneck": bottleneck}}
+
+
+@pytest.mark.parametrize(
+    ("compression", "code"), [(32, (32, 16, 16)), (512, (8, 8, 8)), (2048, (2, 8, 8)), (65536, (1, 2, 2))]
+)
+def test_a_compression_becomes_a_code(tmp_path, compression, code):
+    recipe = load(tmp_path, variants=coded(compression=compression))
+    variant = recipe.variants["coded"]
+    assert recipe.code_shape(variant) == code
+    assert recipe.compression(variant) == compression
+
+
+def test_of_two_codes_the_one_that_shrinks_channels_and_area_alike_is_taken():
+    ways = {way[1:] for way in reachable((64, 16, 16)) if way[0] == 512}
+    assert ways == {(4, 1), (16, 2), (64, 4)}
+    assert BottleneckSpec(compression=512).resolve((64, 16, 16)) == (16, 2)
+
+
+def test_an_unreachable_compression_lists_its_neighbours(tmp_path):
+    with pytest.raises(ExperimentError, match="no code of 32x16x16 features has a compression of 1000.*963.*1024"):
+        load(tmp_path, variants=coded(compression=1000))
+
+
+def test_every_reachable_code_is_as_small_as_it_says():
+    for feature in ((16, 32, 32), (128, 4, 4), (128, 1, 1)):
+        for compression, channels, stride in reachable(feature):
+            bits = channels * (feature[1] // stride) * (feature[2] // stride)
+            assert compression == 32 * math.prod(feature) / bits
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variants": coded(channels=4)}, "either `channels` and `stride`, or `compression`"),
+        ({"variants": coded(channels=4, stride=4, compression=64)}, "either `channels` and `stride`, or"),
+        ({"variants": {"plain": {"split": "stage5"}}}, "resnet18 has no split 'stage5'; there is stem, stage1"),
+        ({"backbone": {"name": "vgg16", "shortcut": "spike"}}, "vgg16 has no shortcuts"),
+        ({"variants": {"coded": {"split": "stage4", "bottleneck": {"channels": 1, "stride": 8}}}}, "does not divide 4x4"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load(tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ({"timesteps": [1]}, "timesteps lists 1 epochs, epochs says 2"),
+        ({"crops": [8, 8, 8]}, "crops lists 3 epochs"),
+        ({"distill": {"weight": 1.0}}, "for variants with a bottleneck"),
+        ({"spike_rate": {"weight": 1.0}}, "for variants with a bottleneck"),
+    ],
+)
+def test_a_phase_that_makes_no_sense_is_refused(tmp_path, phase, message):
+    training = {"phases": [{"train": "backbone", "epochs": 2, "lr": 0.01, **phase}]}
+    with pytest.raises(ExperimentError, match=message):
+        load(tmp_path, training=training)
+
+
+def test_the_digest_knows_what_is_trained_and_not_where_the_files_lie(tmp_path):
+    recipe = load(tmp_path)
+    moved = load(tmp_path, checkpoint="elsewhere.safetensors")
+    other = load(tmp_path, backbone={"name": "resnet18", "width": 8})
+    assert recipe_digest(moved) == recipe_digest(recipe) != recipe_digest(other)
