@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import signal
 import sys
 import time
@@ -40,7 +41,8 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 Edge = Annotated[Path | None, typer.Option("--edge", metavar="FILE", help="the device that plays the edge")]
 Cloud = Annotated[Path | None, typer.Option("--cloud", metavar="FILE", help="the device that plays the cloud")]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="PATH", help="folder or zip with train/CLASS/* and test/CLASS/*")
+    Path | None,
+    typer.Option("--data", metavar="PATH", help="where the data set lies: folder or archive (docs/datasets.md)"),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept")]
 Shown = Annotated[
@@ -137,10 +139,12 @@ def train(
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
-    from testbed.snn.training import Hardware
+    from testbed.snn.processes import Hardware, is_first_process
+    from testbed.snn.recipe import describe, load_recipe
 
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise TestbedError(f"no accelerator {accelerator!r}; there is auto, cpu and gpu")
+    console.quiet = not is_first_process()
+    for line in describe(load_recipe(recipe)):
+        console.print(line, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("preparing", total=None)
@@ -151,8 +155,13 @@ def train(
             )
             progress.update(task, description=text, completed=now.step, total=now.steps)
 
-        hardware = Hardware(accelerator, devices or "auto", nodes)  # type: ignore[arg-type]
-        folders = run_training(recipe, results / "models", data, report, retrain=retrain, hardware=hardware)
+        hardware = Hardware(accelerator, devices or "auto", nodes)
+        try:
+            folders = run_training(recipe, results / "models", data, report, retrain=retrain, hardware=hardware)
+        except KeyboardInterrupt:
+            if is_first_process():
+                errors.print("testbed: interrupted; the same command goes on from the last whole epoch", style="red")
+            raise typer.Exit(EXIT_ABORTED) from None
     table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
     for folder in folders:
         card = load_card(folder)
@@ -160,6 +169,31 @@ def train(
         code = "x".join(map(str, card.code_shape or []))
         table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
     console.print(table)
+
+
+@app.command()
+@_readable
+def evaluate(
+    recipes: Annotated[list[Path], typer.Argument(help="experiments/train/*.yaml, trained", metavar="RECIPE.yaml...")],
+    data: Data = None,
+    results: Results = Path("results"),
+    drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="write models.csv and models.md here")
+    ] = None,
+) -> None:
+    """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
+    from testbed.snn.evaluate import evaluate as run_evaluation
+    from testbed.snn.evaluate import table, write_rows
+
+    rows = []
+    for recipe in recipes:
+        with console.status(f"Evaluating {recipe}"):
+            rows += run_evaluation(recipe, results / "models", data, drop)
+    _print_rows(*table(rows))
+    if out is not None:
+        for path in write_rows(rows, out):
+            console.print(str(path), highlight=False)
 
 
 @app.command()
@@ -300,6 +334,10 @@ def _alphas(text: str) -> float | list[float]:
 
 def main() -> None:
     """Entry point of the `testbed` command."""
+    notices = logging.StreamHandler()
+    notices.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("testbed").addHandler(notices)
+    logging.getLogger("testbed").setLevel(logging.INFO)  # such as the minutes that preparing a data set takes
     app()
 
 

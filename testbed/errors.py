@@ -25,6 +25,10 @@ class ModelError(TestbedError):
     """A model artefact is missing, damaged, or lacks what the experiment asks of it."""
 
 
+class OutdatedModelError(ModelError):
+    """A model artefact was written by another version of the testbed; exporting it again mends that."""
+
+
 class DataError(TestbedError):
     """A data set is missing or unusable."""
 

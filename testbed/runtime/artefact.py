@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 import yaml
 
-from testbed.errors import ModelError
+from testbed.errors import ModelError, OutdatedModelError
 from testbed.runtime.digest import document_digest, file_digest
 
 MODEL_SCHEMA = 2
@@ -124,7 +124,9 @@ def load_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path}: cannot be read: {_one_line(error)}") from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != MODEL_SCHEMA:
-        raise ModelError(f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed")
+        raise OutdatedModelError(
+            f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed"
+        )
     try:
         card = msgspec.convert(document, ModelCard)
         expected = _card_hash(card)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from testbed.data.datasets import Samples, load
-from testbed.errors import ExperimentError, ModelError
+from testbed.data.datasets import Dataset, Samples, load
+from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.runtime.artefact import load_card
 from testbed.runtime.digest import file_digest
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
-    from testbed.snn.training import Hardware, Report
+    from testbed.snn.epochs import Report
+    from testbed.snn.processes import Hardware
 
 
 def artefact_folder(models: Path, recipe: Recipe, variant: str) -> Path:
@@ -34,15 +35,23 @@ def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None) -> 
         raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants)}")
     folder = artefact_folder(models, recipe, variant)
     weights = _weights_digest(recipe_path, recipe, models)
-    if folder.exists() and load_card(folder).trained.get("weights") == weights:
+    if folder.exists() and _exported_from(folder) == weights:
         return folder
     if weights is None:
         raise ModelError(
             f"{folder}: not trained yet; make it with: testbed train {recipe_path}"
-            + (" --data PATH" if recipe.dataset.name != "digits" else "")
+            + ("" if recipe.dataset.name in ("digits", "digits_dvs") else " --data PATH")
         )
     export(recipe_path, models, data)
     return folder
+
+
+def _exported_from(folder: Path) -> Any:
+    """The weights that an artefact was exported from; None where another version of the testbed wrote it."""
+    try:
+        return load_card(folder).trained.get("weights")
+    except OutdatedModelError:
+        return None
 
 
 def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
@@ -70,15 +79,25 @@ def to_validate(
 
     The networks are `split` and `full` (the uncompressed backbone). No test sample is among what is returned.
     """
+    dataset = load(load_recipe(recipe_path).dataset, data)
+    networks = deployable_networks(recipe_path, models, dataset)
+    chosen = {"split": networks[variant], "full": networks["full"]}
+    return chosen, dataset.validation, f"{dataset.name} ({dataset.variant})"
+
+
+def deployable_networks(recipe_path: Path, models: Path, dataset: Dataset) -> dict[str, Network]:
+    """The trained networks of a recipe as they are exported: `full`, and one per variant.
+
+    Raises:
+        ModelError: there are no trained weights of this recipe.
+    """
     from testbed.snn.export import deployable
     from testbed.snn.training import build
 
     recipe = load_recipe(recipe_path)
-    dataset = load(recipe.dataset, data)
     networks = build(recipe, dataset)
     _read_weights(recipe_path, recipe, models, networks)
-    chosen = {"split": deployable(networks[variant]), "full": deployable(networks["full"])}
-    return chosen, dataset.validation, f"{dataset.name} ({dataset.variant})"
+    return {name: deployable(network) for name, network in networks.items()}
 
 
 def train(
@@ -100,27 +119,21 @@ def train(
     folder = models / recipe.name / "training"
     if recipe.checkpoint is None or retrain:
         from testbed.snn.checkpoint import save_checkpoint
-        from testbed.snn.training import Hardware, is_first_process
+        from testbed.snn.processes import Hardware, is_first_process, together
         from testbed.snn.training import train as run
 
-        if retrain and folder.exists() and is_first_process():
-            folder.rename(_unused(folder))
-        dataset = load(recipe.dataset, data)
-        networks = run(recipe, dataset, folder, report, hardware or Hardware())
-        if not is_first_process():
+        # What has to be prepared is prepared once, and before anyone's patience with the others begins to run.
+        dataset = load(recipe.dataset, data) if is_first_process() else None
+        with together(hardware or Hardware()) as group:
+            dataset = dataset or load(recipe.dataset, data)
+            networks = run(recipe, dataset, folder, report, group, anew=retrain)
+        if not group.first:
             return []
         save_checkpoint(networks, recipe, folder / "checkpoint.safetensors")
         if recipe.checkpoint is not None:
             target = recipe_path.parent / recipe.checkpoint
             target.write_bytes((folder / "checkpoint.safetensors").read_bytes())
     return export(recipe_path, models, data)
-
-
-def _unused(folder: Path) -> Path:
-    number = 1
-    while (other := folder.with_name(f"{folder.name}.{number}")).exists():
-        number += 1
-    return other
 
 
 def _checkpoint(recipe_path: Path, recipe: Recipe, models: Path) -> Path:

@@ -38,7 +38,9 @@ class Augmentation:
 
 
 class Batches:
-    """An epoch of (inputs, labels), the share of one of `world` processes; the incomplete last batch is left out.
+    """An epoch of (inputs, labels), the share of one of `world` processes; an incomplete last batch is left out.
+
+    Inputs are uint8 [N, C, H, W] or [N, T, C, H, W], cropped to the `side` of the epoch; labels are int64 [N].
 
     Every process draws the same order and the same crops for a whole batch, and takes every `world`-th sample of
     it, so a run on more devices sees the same batches.
@@ -53,10 +55,12 @@ class Batches:
         epoch: Callable[[], int],
         side: Callable[[int], int],
         seed: tuple[int, ...],
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self._samples, self._batch_size, self._augmentation = samples, batch_size, augmentation
         self._epoch, self._side, self._seed = epoch, side, seed
-        self.rank, self.world = 0, 1
+        self._rank, self._world = rank, world
 
     def __len__(self) -> int:
         return len(self._samples) // self._batch_size
@@ -69,5 +73,5 @@ class Batches:
         for step in range(len(self)):
             index = order[step * self._batch_size : (step + 1) * self._batch_size]
             inputs = self._augmentation.apply(self._samples.images[index], side, rng)
-            mine = slice(self.rank, None, self.world)
+            mine = slice(self._rank, None, self._world)
             yield torch.from_numpy(inputs[mine]), torch.from_numpy(self._samples.labels[index][mine])

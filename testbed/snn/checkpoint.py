@@ -23,7 +23,7 @@ FULL = "full"
 
 
 class SafetensorsIO(CheckpointIO):
-    """How Lightning's checkpoints lie on disk: the tensors as safetensors, everything else as msgpack in its metadata."""
+    """Lightning's checkpoints on disk: the tensors as safetensors, everything else as msgpack in its metadata."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint, replacing the file in one step."""

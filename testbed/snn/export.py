@@ -28,7 +28,7 @@ from testbed.runtime.artefact import ModelCard, write_card
 from testbed.snn.network import Network
 from testbed.snn.opcount import count_operations
 from testbed.snn.recipe import Recipe, VariantSpec, recipe_digest
-from testbed.snn.training import accuracy_per_timestep
+from testbed.snn.epochs import accuracy_per_timestep
 
 WEIGHT_GRID_BITS = 12
 OPSET = 20

@@ -10,7 +10,10 @@ from typing import Any, TypeAlias, cast
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo
+from torch._dynamo.exc import TorchDynamoException
 
+from testbed.errors import ModelError
 from testbed.snn.architecture import Surrogate
 
 SURROGATES: dict[Surrogate, Callable[..., Any]] = {
@@ -81,7 +84,13 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, decay: float, slope: Slope) -> Tensor:
         order = _memory_order(x)
         rows = x.permute(order).contiguous()
-        spikes, potentials = _kernel(_charge_and_fire)(rows.flatten(1), decay)
+        try:
+            spikes, potentials = _kernel(_charge_and_fire)(rows.flatten(1), decay)
+        except TorchDynamoException as error:
+            raise ModelError(
+                "the fused neurons cannot be compiled: install a C++ compiler (CXX may name it), or set "
+                f"training.fused to false ({str(error).strip().splitlines()[0]})"
+            ) from error
         ctx.save_for_backward(potentials)
         ctx.order, ctx.decay, ctx.slope = order, decay, slope
         return cast(Tensor, spikes).view(rows.shape).permute(_inverse(order))
@@ -122,8 +131,8 @@ def _back_through_time(gradient: Tensor, potentials: Tensor, decay: float, slope
 @functools.cache
 def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """One kernel for each T and size: with symbolic sizes the compiler gives up on some layers."""
-    torch._dynamo.config.automatic_dynamic_shapes = False
-    torch._dynamo.config.cache_size_limit = max(256, torch._dynamo.config.cache_size_limit)
+    dynamo.automatic_dynamic_shapes = False
+    dynamo.cache_size_limit = max(256, dynamo.cache_size_limit)
     return torch.compile(function, dynamic=False)
 
 

@@ -18,13 +18,16 @@ from testbed.snn.recipe import DistillSpec, PhaseSpec, Recipe
 WARMUP_SHARE = 0.05
 """Share of a phase's steps over which the learning rate rises from zero."""
 
+JOB_KEY = "job"
+"""Where a checkpoint says which of the recipe's jobs it is of."""
+
 
 class Phase(lightning.LightningModule):
-    """Trains one network in one phase; `teacher` is the trained, uncut network where the phase distils."""
+    """Trains one network in one phase, a recipe's `job`; `teacher` is the trained, uncut network if the phase distils."""
 
-    def __init__(self, recipe: Recipe, phase: PhaseSpec, network: Network, teacher: Network | None) -> None:
+    def __init__(self, recipe: Recipe, phase: PhaseSpec, network: Network, teacher: Network | None, job: int) -> None:
         super().__init__()
-        self._recipe, self._phase = recipe, phase
+        self._recipe, self._phase, self.job = recipe, phase, job
         self.network = network
         # In a list, so that it is neither trained nor checkpointed with the network.
         self._teacher = [] if teacher is None else [copy.deepcopy(teacher).eval().requires_grad_(False)]
@@ -40,6 +43,10 @@ class Phase(lightning.LightningModule):
             teacher.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fuse(self.network, self._recipe.training.fused)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say whose checkpoint it is."""
+        checkpoint[JOB_KEY] = self.job
 
     def on_fit_end(self) -> None:
         """Leave SpikingJelly's own neurons behind."""

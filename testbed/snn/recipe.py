@@ -121,7 +121,7 @@ class DistillSpec(Strict):
 
 
 class SpikeRateSpec(Strict):
-    """Regulariser weight · max(0, mean spike rate of the code − target): fewer spikes are fewer bits to an entropy coder."""
+    """Regulariser weight · max(0, mean spike rate of the code − target): fewer spikes take fewer bits."""
 
     weight: float = pydantic.Field(gt=0)
     target: float = pydantic.Field(0.0, ge=0, lt=1)
@@ -188,6 +188,8 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
+        if self.dataset.frames not in (None, self.timesteps):
+            raise ValueError(f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}")
         smallest = min(
             [self.dataset.image_size, *(side for phase in self.training.phases for side in phase.crops or ())]
         )
@@ -232,6 +234,18 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ExperimentError: it says something a recipe may not say.
     """
     return load_config(path, Recipe, overrides)
+
+
+def describe(recipe: Recipe) -> list[str]:
+    """What each variant sends, a line each: its split, features, code and compression."""
+    lines = []
+    for name, variant in recipe.variants.items():
+        feature, code = (
+            "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
+        )
+        what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
+        lines.append(f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x")
+    return lines
 
 
 TRAINING_VERSION = 2

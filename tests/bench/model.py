@@ -23,8 +23,8 @@ def network():
     from spikingjelly.activation_based import functional
 
     from testbed.snn.backbones import resnet18
-    from testbed.snn.neurons import Neuron
     from testbed.snn.network import Network, Normalize
+    from testbed.snn.neurons import Neuron
 
     torch.manual_seed(0)
     net = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), resnet18(64, 3, 10, Neuron(), "membrane"))

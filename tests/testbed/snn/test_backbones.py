@@ -71,7 +71,5 @@ def test_a_membrane_shortcut_carries_more_than_spikes():
 
 
 def test_vgg16_has_thirteen_convolutions_and_resnet18_twenty():
-    count = {
-        name: sum(isinstance(module, torch.nn.Conv2d) for module in backbone(name).modules()) for name in SPLITS
-    }
+    count = {name: sum(isinstance(module, torch.nn.Conv2d) for module in backbone(name).modules()) for name in SPLITS}
     assert count == {"resnet18": 20, "vgg16": 13}

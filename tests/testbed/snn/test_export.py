@@ -38,7 +38,8 @@ def images(count: int, seed: int) -> torch.Tensor:
 def full() -> Network:
     """A small network whose batch norms have seen data and whose neurons fire at every depth."""
     torch.manual_seed(0)
-    network = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), resnet18(4, 3, 10, Neuron(), "membrane"))
+    backbone = resnet18(4, 3, 10, Neuron(), "membrane")
+    network = Network(Normalize(torch.full((3,), 0.5), torch.full((3,), 0.25)), backbone)
     warm(network)
     return network
 

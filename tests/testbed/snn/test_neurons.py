@@ -6,7 +6,6 @@ from spikingjelly.activation_based import functional, neuron
 
 from testbed.snn.neurons import SURROGATES, FusedLIFNode, Neuron, fuse
 
-
 # torch's own compiler uses what torch deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 
@@ -30,7 +29,9 @@ def run(node: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize("surrogate", list(SURROGATES))
-@pytest.mark.parametrize(("timesteps", "tau", "layout"), [(1, 2.0, "rows"), (4, 2.0, "channels last"), (3, 1.5, "rows")])
+@pytest.mark.parametrize(
+    ("timesteps", "tau", "layout"), [(1, 2.0, "rows"), (4, 2.0, "channels last"), (3, 1.5, "rows")]
+)
 def test_the_fused_node_fires_and_learns_as_spikingjellys(surrogate, timesteps, tau, layout):
     x = current((timesteps, 3, 4, 5, 5), layout)
     node = Neuron(tau, surrogate, 2.0).build().train()

@@ -45,7 +45,7 @@ def test_of_two_codes_the_one_that_shrinks_channels_and_area_alike_is_taken():
 
 
 def test_an_unreachable_compression_lists_its_neighbours(tmp_path):
-    with pytest.raises(ExperimentError, match="no code of 32x16x16 features has a compression of 1000.*963.*1024"):
+    with pytest.raises(ExperimentError, match=r"no code of 32x16x16 features has a compression of 1000.*963.*1024"):
         load(tmp_path, variants=coded(compression=1000))
 
 
@@ -63,7 +63,12 @@ def test_every_reachable_code_is_as_small_as_it_says():
         ({"variants": coded(channels=4, stride=4, compression=64)}, "either `channels` and `stride`, or"),
         ({"variants": {"plain": {"split": "stage5"}}}, "resnet18 has no split 'stage5'; there is stem, stage1"),
         ({"backbone": {"name": "vgg16", "shortcut": "spike"}}, "vgg16 has no shortcuts"),
-        ({"variants": {"coded": {"split": "stage4", "bottleneck": {"channels": 1, "stride": 8}}}}, "does not divide 4x4"),
+        (
+            {"variants": {"coded": {"split": "stage4", "bottleneck": {"channels": 1, "stride": 8}}}},
+            "does not divide 4x4",
+        ),
+        ({"backbone": {"name": "vgg16"}, "dataset": {"name": "digits", "image_size": 16}}, "16 pixels are too few"),
+        ({"dataset": {"name": "digits_dvs", "frames": 5}}, "dataset.frames is 5, but timesteps is 4"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):

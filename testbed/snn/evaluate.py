@@ -1,0 +1,284 @@
+"""What trained recipes reach on the test set, without nodes: accuracy, exits and bytes of every variant, as a table.
+
+The networks are the deployable ones, which give the spikes of the exported step graphs bit for bit; every code is
+really encoded. Exit thresholds come from validation samples (`testbed.snn.calibrate`). Nothing here is a latency or an
+energy: those are measured by `testbed run`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from testbed.data.datasets import Samples, load
+from testbed.link.codec import CodecBook
+from testbed.record.exits import accumulate, confidence, exit_timestep
+from testbed.record.log import write_atomically
+from testbed.runtime.artefact import ModelCard, load_card
+from testbed.snn import artefact
+from testbed.snn.calibrate import Settings, calibrate
+from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.thresholds import paired_drop
+
+if TYPE_CHECKING:
+    from testbed.snn.network import Network
+
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
+
+BATCH = 128
+CODECS = ("packed", "auto")
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to answer the test set. Accuracies are fractions, bytes are means per request, of payload alone.
+
+    `drop_points` is against all T timesteps of the uncompressed backbone, with a 95% interval for paired proportions;
+    `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features at the
+    split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after 1..T.
+    """
+
+    recipe: str
+    recipe_digest: str
+    dataset: str
+    dataset_variant: str
+    backbone: str
+    width: int
+    timesteps: int
+    mode: str
+    variant: str
+    split: str
+    code: str
+    compression: float | None
+    codec: str
+    exit_threshold: float | None
+    samples: int
+    accuracy: float
+    accuracy_per_timestep: str
+    drop_points: float
+    drop_low: float
+    drop_high: float
+    exit_drop_points: float | None
+    mean_exit_timestep: float
+    payload_bytes: float | None
+    reduction_vs_float32: float | None
+    reduction_vs_packed: float | None
+    trained_minutes: float | None
+
+
+def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) -> list[Row]:
+    """Rows of a trained recipe: the backbone, then each variant with each codec, each without and with an exit.
+
+    Args:
+        recipe_path: the recipe; its weights must be there.
+        models: where artefacts are kept.
+        data: where the data set lies.
+        drop: points of accuracy that an exit may lose on the validation samples.
+
+    Raises:
+        TestbedError: the weights or the data are missing.
+    """
+    recipe = load_recipe(recipe_path)
+    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data)) for name in recipe.variants}
+    dataset = load(recipe.dataset, data)
+    networks = artefact.deployable_networks(recipe_path, models, dataset)
+    minutes = _trained_minutes(models / recipe.name / "training" / "training.csv")
+
+    def threshold(variant: str, network: str) -> float:
+        settings = Settings(
+            network="full" if network == "full" else "split",
+            drop=drop,
+            policy="max_softmax",
+            accumulate="mean",
+            per_timestep=False,
+        )
+        return calibrate(recipe_path, variant, models, data, settings).thresholds[0]
+
+    test = dataset.test
+    backbone = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
+    first = next(iter(recipe.variants))
+    rows = [
+        _row(recipe, cards[first], minutes, backbone, backbone, alpha, "edge_only")
+        for alpha in (None, threshold(first, "full"))
+    ]
+    for name, card in cards.items():
+        book = CodecBook(card.code_shape, card.code_rates)
+        logits, payloads = _run(networks[name], test, recipe.timesteps, book)
+        answers = _Answers(logits, test.labels)
+        alpha = threshold(name, "split")
+        for codec in CODECS:
+            rows += [
+                _row(recipe, card, minutes, backbone, answers, each, "co_inference", name, codec, payloads[codec])
+                for each in (None, alpha)
+            ]
+    return rows
+
+
+class _Answers:
+    """What a network says of every test sample after each timestep."""
+
+    def __init__(self, logits: NDArray[np.float32], labels: Ints) -> None:
+        mean = accumulate(logits)
+        self.right: Bools = np.asarray(mean.argmax(axis=-1) == labels)
+        self.sure = confidence(mean)
+
+    def exits(self, threshold: float | None) -> Ints:
+        """The timestep (from 1) that each sample stops at."""
+        steps, count = self.right.shape
+        return np.full(count, steps) if threshold is None else exit_timestep(self.sure, threshold)
+
+    def answered(self, exits: Ints) -> Bools:
+        """Whether the answer at each sample's exit is right."""
+        return np.asarray(self.right[exits - 1, np.arange(len(exits))])
+
+
+def _run(
+    network: Network, samples: Samples, timesteps: int, book: CodecBook | None
+) -> tuple[NDArray[np.float32], dict[str, Ints]]:
+    """Logits [T, N, K], and the payload bytes [T, N] of each codec where the network is cut."""
+    import torch
+    from spikingjelly.activation_based import functional
+
+    encoders = {} if book is None else {codec: book.encoder(codec) for codec in CODECS}
+    logits: list[NDArray[np.float32]] = []
+    sizes: dict[str, list[list[list[int]]]] = {codec: [] for codec in encoders}
+    with torch.inference_mode():
+        for start in range(0, len(samples), BATCH):
+            current = network.currents(torch.from_numpy(samples.images[start : start + BATCH]), timesteps)
+            if book is None:
+                logits.append(network.backbone(current).numpy())
+            else:
+                codes = network.edge(current)
+                logits.append(network.cloud(codes).numpy())
+                arrays = codes.to(torch.uint8).numpy()
+                for codec, encode in encoders.items():
+                    sizes[codec].append([[len(encode(code, t)[1]) for code in row] for t, row in enumerate(arrays)])
+            functional.reset_net(network)
+    return np.concatenate(logits, axis=1), {
+        codec: np.concatenate([np.array(part, dtype=np.int64) for part in parts], axis=1)
+        for codec, parts in sizes.items()
+    }
+
+
+def _row(
+    recipe: Recipe,
+    card: ModelCard,
+    minutes: float | None,
+    backbone: _Answers,
+    answers: _Answers,
+    threshold: float | None,
+    mode: str,
+    variant: str = "",
+    codec: str = "",
+    payloads: Ints | None = None,
+) -> Row:
+    exits = answers.exits(threshold)
+    right = answers.answered(exits)
+    drop = paired_drop(backbone.right[-1], right)
+    sent: float | None = None
+    elements = 0
+    if payloads is not None:
+        before = np.concatenate([np.zeros((1, payloads.shape[1]), dtype=np.int64), payloads.cumsum(axis=0)])
+        sent = float(before[exits, np.arange(len(exits))].mean())
+        elements = recipe.timesteps * prod(card.feature_shape or [])
+    return Row(
+        recipe=recipe.name,
+        recipe_digest=recipe_digest(recipe)[:16],
+        dataset=card.dataset,
+        dataset_variant=card.dataset_variant,
+        backbone=card.backbone,
+        width=card.width,
+        timesteps=recipe.timesteps,
+        mode=mode,
+        variant=variant,
+        split=(card.split or "") if variant else "",
+        code="x".join(map(str, card.code_shape or [])) if variant else "",
+        compression=card.compression if variant else None,
+        codec=codec,
+        exit_threshold=threshold,
+        samples=len(right),
+        accuracy=float(right.mean()),
+        accuracy_per_timestep=" ".join(f"{value:.4f}" for value in answers.right.mean(axis=1)),
+        drop_points=drop.points,
+        drop_low=drop.low,
+        drop_high=drop.high,
+        exit_drop_points=None if threshold is None else paired_drop(answers.right[-1], right).points,
+        mean_exit_timestep=float(exits.mean()),
+        payload_bytes=sent,
+        reduction_vs_float32=None if sent is None else FLOAT_BYTES * elements / sent,
+        reduction_vs_packed=None if sent is None else elements / 8 / sent,
+        trained_minutes=minutes,
+    )
+
+
+def _trained_minutes(log: Path) -> float | None:
+    """Minutes that the epochs of a training log took; None where the weights came without one."""
+    if not log.exists():
+        return None
+    with log.open(newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60
+
+
+def write_rows(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write `models.csv` (every column) and `models.md` (for people), replacing what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(field.name for field in fields(Row))
+    for row in rows:
+        writer.writerow("" if value is None else _rounded(value) for value in astuple(row))
+    headers, cells = table(rows)
+    lines = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
+    lines += ["| " + " | ".join(line) + " |" for line in cells]
+    paths = [folder / "models.csv", folder / "models.md"]
+    for path, content in zip(paths, (text.getvalue(), "\n".join(lines) + "\n"), strict=True):
+        write_atomically(path, content.encode())
+    return paths
+
+
+def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The rows for people: headers and cells."""
+    headers = [
+        "recipe", "cell", "code", "accuracy after t=1..T [%]", "accuracy [%]", "drop [points] (95%)",
+        "mean exit", "payload [B]", "vs float32", "vs packed",
+    ]  # fmt: skip
+    cells = []
+    for row in rows:
+        steps = " ".join(f"{100 * float(value):.2f}" for value in row.accuracy_per_timestep.split())
+        name = row.mode.replace("_", "-") + (f" {row.split} {row.compression:g}x {row.codec}" if row.variant else "")
+        if row.exit_threshold is not None:
+            name += f", exit {row.exit_threshold:g}"
+        drop = f"{row.drop_points:.2f} ({row.drop_low:.2f} to {row.drop_high:.2f})"
+        sent = "" if row.payload_bytes is None else f"{row.payload_bytes:.1f}"
+        versus = [
+            "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:.0f}x"
+            for value in (row.reduction_vs_float32, row.reduction_vs_packed)
+        ]
+        cells.append(
+            [
+                row.recipe,
+                name,
+                row.code,
+                steps,
+                f"{100 * row.accuracy:.2f}",
+                drop,
+                f"{row.mean_exit_timestep:.2f}",
+                sent,
+                *versus,
+            ]
+        )
+    return headers, cells
+
+
+def _rounded(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,108 @@
+"""`testbed evaluate` says of trained recipes what their exported halves would do on the test set."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from testbed.data.datasets import load
+from testbed.link.codec import CodecBook
+from testbed.record.exits import accumulate, confidence
+from testbed.runtime.artefact import load_card
+from testbed.runtime.onnx import OnnxGraph
+from testbed.snn import artefact
+from testbed.snn.evaluate import Row, evaluate, table, write_rows
+from testbed.snn.recipe import load_recipe
+
+RECIPE = {
+    "name": "tiny",
+    "dataset": {"name": "digits", "image_size": 16, "channels": 1, "max_per_class": 40},
+    "backbone": {"width": 4},
+    "timesteps": 2,
+    "variants": {"coded": {"split": "stage1", "bottleneck": {"compression": 512}}},
+    "training": {
+        "batch_size": 32,
+        "flip": False,
+        "precision": "fp32",
+        "phases": [{"train": "backbone", "epochs": 3, "lr": 0.01}, {"train": "codec", "epochs": 2, "lr": 0.01}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("evaluate")
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    artefact.train(recipe, folder / "models", None, lambda now: None)
+    return recipe, folder / "models"
+
+
+@pytest.fixture(scope="module")
+def rows(trained: tuple[Path, Path]) -> list[Row]:
+    return evaluate(*trained, None, 2.0)
+
+
+def test_there_is_a_row_for_every_way_to_answer(rows):
+    assert [(row.mode, row.codec, row.exit_threshold is None) for row in rows] == [
+        ("edge_only", "", True),
+        ("edge_only", "", False),
+        ("co_inference", "packed", True),
+        ("co_inference", "packed", False),
+        ("co_inference", "auto", True),
+        ("co_inference", "auto", False),
+    ]
+
+
+def test_the_rows_are_what_the_exported_halves_do(trained, rows):
+    recipe, models = trained
+    folder = models / "tiny" / "coded"
+    card = load_card(folder)
+    test = load(load_recipe(recipe).dataset).test
+    stem, edge, cloud = (OnnxGraph(folder / f"{name}.onnx") for name in ("stem", "edge", "cloud"))
+    encode = CodecBook(card.code_shape, card.code_rates).encoder("auto")
+    threshold = rows[5].exit_threshold
+    right, exits, sent = [], [], []
+    for image, label in zip(test.images, test.labels, strict=True):
+        current, state, far = stem.run(image[None]), edge.initial_state(), cloud.initial_state()
+        logits, payload = [], 0
+        for t in range(2):
+            code, state = edge.step(current, state)
+            answer, far = cloud.step(code, far)
+            logits.append(answer)
+            payload += len(encode(code[0], t)[1])
+            if confidence(accumulate(np.stack(logits))[-1])[0] >= threshold:
+                break
+        right.append(int(np.mean(logits, axis=0).argmax()) == label)
+        exits.append(len(logits))
+        sent.append(payload)
+    assert rows[5].accuracy == pytest.approx(np.mean(right))
+    assert rows[5].mean_exit_timestep == pytest.approx(np.mean(exits))
+    assert rows[5].payload_bytes == pytest.approx(np.mean(sent))
+
+
+def test_drop_and_reductions_follow_from_the_numbers_beside_them(rows):
+    backbone, packed = rows[0], rows[2]
+    assert packed.drop_points == pytest.approx(100 * (backbone.accuracy - packed.accuracy))
+    assert packed.drop_low <= packed.drop_points <= packed.drop_high
+    elements, bits = 2 * 4 * 16 * 16, 2 * 64
+    assert packed.payload_bytes == bits / 8
+    assert packed.reduction_vs_float32 == pytest.approx(32 * elements / bits)
+    assert packed.reduction_vs_packed == pytest.approx(elements / bits)
+    assert rows[4].payload_bytes <= packed.payload_bytes
+    assert [float(value) for value in packed.accuracy_per_timestep.split()][-1] == pytest.approx(
+        packed.accuracy, abs=5e-5
+    )
+
+
+def test_the_table_is_written_whole(rows, tmp_path):
+    paths = write_rows(rows, tmp_path)
+    with paths[0].open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert len(read) == len(rows)
+    assert float(read[2]["payload_bytes"]) == rows[2].payload_bytes
+    headers, cells = table(rows)
+    assert all(len(line) == len(headers) for line in cells)
+    assert paths[1].read_text().count("\n") == len(rows) + 2
