@@ -13,8 +13,8 @@ from testbed.runtime.digest import file_digest
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
-    from testbed.snn.network import Network
     from testbed.snn.epochs import Report
+    from testbed.snn.network import Network
     from testbed.snn.processes import Hardware
 
 

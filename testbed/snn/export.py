@@ -25,10 +25,10 @@ from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.runtime.artefact import ModelCard, write_card
+from testbed.snn.epochs import accuracy_per_timestep
 from testbed.snn.network import Network
 from testbed.snn.opcount import count_operations
 from testbed.snn.recipe import Recipe, VariantSpec, recipe_digest
-from testbed.snn.epochs import accuracy_per_timestep
 
 WEIGHT_GRID_BITS = 12
 OPSET = 20

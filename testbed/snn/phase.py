@@ -23,7 +23,10 @@ JOB_KEY = "job"
 
 
 class Phase(lightning.LightningModule):
-    """Trains one network in one phase, a recipe's `job`; `teacher` is the trained, uncut network if the phase distils."""
+    """Trains one network in one phase, which is a recipe's `job` of that number.
+
+    `teacher` is the trained, uncut network where the phase distils.
+    """
 
     def __init__(self, recipe: Recipe, phase: PhaseSpec, network: Network, teacher: Network | None, job: int) -> None:
         super().__init__()

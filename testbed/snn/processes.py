@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import lightning
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
@@ -100,6 +101,7 @@ def together(hardware: Hardware) -> Iterator[Group]:
         children = getattr(fabric.strategy.launcher, "procs", [])
         for child in children:
             child.kill()  # in the middle of a collective operation nothing else is heard
+            child.wait()
         children.clear()  # Lightning's observer would kill this process for their exit codes
         raise
 

@@ -1,0 +1,63 @@
+"""Small data sets and recipes for the tests of training."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from testbed.data.datasets import Dataset, Samples
+from testbed.snn.network import Network
+from testbed.snn.processes import Hardware, together
+from testbed.snn.recipe import Recipe, load_recipe
+from testbed.snn.training import train
+
+PHASES = [
+    {"train": "backbone", "epochs": 4, "lr": 0.01},
+    {"train": "codec", "epochs": 2, "lr": 0.01},
+    {"train": "all", "epochs": 1, "lr": 0.003},
+]
+VARIANTS = {
+    "plain": {"split": "stage1"},
+    "coded": {"split": "stage1", "bottleneck": {"channels": 2, "stride": 2}},
+}
+
+
+def recipe_file(folder: Path, *, phases: list[dict[str, Any]] = PHASES, dataset: Any = None, **training: Any) -> Path:
+    """Write a recipe for a network of width 4 that takes a second to train."""
+    path = folder / "stripes.yaml"
+    document = {
+        "name": "stripes",
+        "dataset": dataset or {"name": "digits", "image_size": 8, "channels": 1},
+        "backbone": {"width": 4},
+        "timesteps": 2,
+        "variants": VARIANTS,
+        "training": {"batch_size": 16, "crop_padding": 0, "flip": False, "phases": phases, **training},
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def stripes(count: int = 320, frames: int | None = None) -> Dataset:
+    """Two classes that one glance tells apart: stripes lie or stand. With `frames` [N, T, 2, H, W], else stills."""
+    rng = np.random.default_rng(0)
+
+    def samples(count: int) -> Samples:
+        labels = rng.integers(0, 2, count)
+        base = np.where(np.arange(8) % 2, 220, 30)
+        pictures = np.where(labels[:, None, None] == 0, base[None, None, :], base[None, :, None])
+        noisy = np.clip(pictures + rng.normal(0, 15, (count, 8, 8)), 0, 255).astype(np.uint8)[:, None]
+        if frames is not None:
+            noisy = np.stack([np.concatenate([noisy, 255 - noisy], axis=1)] * frames, axis=1)
+        return Samples(noisy, labels.astype(np.int64))
+
+    return Dataset("stripes", "made", ("lying", "standing"), samples(count), samples(64), samples(64))
+
+
+def trained(
+    recipe: Recipe | Path, dataset: Dataset, folder: Path, report: Any = lambda now: None, *, anew: bool = False
+) -> dict[str, Network]:
+    """Train in this process."""
+    loaded = load_recipe(recipe) if isinstance(recipe, Path) else recipe
+    with together(Hardware("cpu", 1)) as group:
+        return train(loaded, dataset, folder, report, group, anew=anew)
