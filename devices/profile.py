@@ -78,7 +78,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     `python` is the interpreter on the node (None: the orchestrator's own); `address` is where other
     nodes reach its data plane, and `data_port` 0 is any free port. With an empty `power` the node is not
-    metered and its energy stays blank.
+    metered and its energy stays blank. `root` is where /sys, /proc and /etc are looked for on the node: anything
+    but / is a made-up tree, for tests, and the manifest shows it.
     """
 
     name: Text
@@ -88,6 +89,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     python: Text | None = None
     address: Text = "127.0.0.1"
     data_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    root: Text = "/"
     power: list[PowerSpec] = []
     emulates: Emulation | None = None
 

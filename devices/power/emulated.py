@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from devices.activity import Activity, ActivityReader
 from devices.errors import DeviceError
-from devices.power.source import Capability, Sample
+from devices.power.source import Capability, Rail, Sample, Surroundings
 from devices.profile import EmulatedPower
 
 
@@ -21,9 +20,11 @@ class EmulatedSource:
     the whole curve would come half an interval late, and energy would move across the edges of a window.
     """
 
-    def __init__(self, spec: EmulatedPower, activity_path: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, spec: EmulatedPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._spec = spec
-        self._path = activity_path
+        self._path = surroundings.activity
         self._clock = clock
         self._reader: ActivityReader | None = None
         self._previous_ns = 0
@@ -40,9 +41,9 @@ class EmulatedSource:
         self._previous_ns, self._previous_totals = self._totals()
         return Capability(
             source="emulated",
-            rails=[self._spec.rail],
-            scope="emulated",
+            rails=[Rail(name=self._spec.rail, scope="emulated")],
             rate_hz_max=None,
+            averaging_ms=1000 / self._spec.rate_hz,
             detail={
                 "idle_mw": self._spec.idle_mw,
                 "busy_mw": self._spec.busy_mw,

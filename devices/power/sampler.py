@@ -20,7 +20,7 @@ import msgspec
 
 from devices.errors import DeviceError
 from devices.power.emulated import EmulatedSource
-from devices.power.source import PowerSource, Sample, Scope
+from devices.power.source import PowerSource, Sample, Scope, Surroundings
 from devices.profile import EmulatedPower, PowerSpec, Profile
 
 SOURCES = {EmulatedPower: EmulatedSource}
@@ -71,9 +71,10 @@ class PowerLine(msgspec.Struct, frozen=True, kw_only=True):
 class _Channel:
     """One source with its deadlines, t0 + k · period."""
 
-    def __init__(self, spec: PowerSpec, activity: Path) -> None:
-        self.source: PowerSource = SOURCES[type(spec)](spec, activity)
+    def __init__(self, spec: PowerSpec, surroundings: Surroundings) -> None:
+        self.source: PowerSource = SOURCES[type(spec)](spec, surroundings)
         self.capability = self.source.probe()
+        self.scopes = {rail.name: rail.scope for rail in self.capability.rails}
         self.missed = 0
         self._period_ns = 1e9 / spec.rate_hz
         self._t0_ns = time.monotonic_ns()
@@ -136,7 +137,7 @@ class _Output:
                 node=self._node,
                 source=channel.capability.source,
                 rail=sample.rail,
-                scope=channel.capability.scope,
+                scope=channel.scopes[sample.rail],
                 t_ns=sample.t_ns,
                 mw=sample.mw,
             )
@@ -161,9 +162,10 @@ def main() -> int:
         if not config.profile.power:
             raise DeviceError(f"{config.profile.name} has no power source to sample")
         output = _Output(Path(config.out), config.node)
+        surroundings = Surroundings(Path(config.activity), Path(config.profile.root))
         # One by one, so that those already open are closed when a later one cannot be read.
         for spec in config.profile.power:
-            channels.append(_Channel(spec, Path(config.activity)))  # noqa: PERF401
+            channels.append(_Channel(spec, surroundings))  # noqa: PERF401
         _say({"ready": [channel.capability for channel in channels]})
         _say(_sample(channels, output))
     except (DeviceError, msgspec.MsgspecError) as error:

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 Scope: TypeAlias = Literal["wall", "board", "module", "rail", "emulated"]
 
 
+class Rail(msgspec.Struct, frozen=True, kw_only=True):
+    """One rail of a source and how well it is known. The three limits bound the error of a single reading.
+
+    `gain` is relative; `offset_mw` a constant error; `lsb_mw` the step between two readings. The rails of a source's
+    widest scope add up to what it says of the whole node.
+    """
+
+    name: str
+    scope: Scope
+    gain: float = 0.0
+    offset_mw: float = 0.0
+    lsb_mw: float = 0.0
+
+
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probed source can do. `detail` holds facts for the manifest (averaging, resolution)."""
+    """What a probed source can do.
+
+    `averaging_ms` is the time over which the sensor averages each reading (None: not known); `detail` holds facts
+    for the manifest.
+    """
 
     source: str
-    rails: list[str]
-    scope: Scope
+    rails: list[Rail]
     rate_hz_max: float | None
+    averaging_ms: float | None
     detail: dict[str, Any]
 
 
@@ -25,6 +44,13 @@ class Sample(msgspec.Struct, frozen=True):
     t_ns: int
     rail: str
     mw: float
+
+
+class Surroundings(NamedTuple):
+    """What a source may need beside its spec: the worker's activity file, and where /sys is looked for."""
+
+    activity: Path
+    root: Path = Path("/")
 
 
 class PowerSource(Protocol):

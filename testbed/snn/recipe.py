@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -127,6 +128,21 @@ class SpikeRateSpec(Strict):
     target: float = pydantic.Field(0.0, ge=0, lt=1)
 
 
+def _one_by_one(values: object) -> object:
+    """`[3x1, 4]` (three epochs at 1, then one at 4) to (1, 1, 1, 4)."""
+    if not isinstance(values, list | tuple):
+        return values
+    listed: list[object] = []
+    for value in values:
+        run = re.fullmatch(r"([1-9]\d{0,4})x(\d{1,4})", value) if isinstance(value, str) else None
+        listed += [value] if run is None else [int(run[2])] * int(run[1])
+    return tuple(listed)
+
+
+PerEpoch = Annotated[tuple[Annotated[int, pydantic.Field(ge=1)], ...], pydantic.BeforeValidator(_one_by_one)]
+"""A value for each epoch of a phase, in order; `30x1` in the list is thirty epochs at 1."""
+
+
 class PhaseSpec(Strict):
     """One phase of training, with a cosine schedule from `lr` to zero after a short warm-up.
 
@@ -137,10 +153,10 @@ class PhaseSpec(Strict):
     train: Literal["backbone", "codec", "all"]
     epochs: int = pydantic.Field(ge=1)
     lr: float = pydantic.Field(gt=0)
-    timesteps: tuple[Annotated[int, pydantic.Field(ge=1)], ...] | None = pydantic.Field(
+    timesteps: PerEpoch | None = pydantic.Field(
         None, description="T of each epoch, where early epochs run fewer than the recipe's T"
     )
-    crops: tuple[Annotated[int, pydantic.Field(ge=8)], ...] | None = pydantic.Field(
+    crops: PerEpoch | None = pydantic.Field(
         None, description="side of the crop that each epoch trains on, where early epochs see less than the image"
     )
     distill: DistillSpec | None = None

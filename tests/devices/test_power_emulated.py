@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from devices.activity import Activity, ActivityWriter
 from devices.errors import DeviceError
 from devices.power.emulated import EmulatedSource
+from devices.power.source import Rail, Surroundings
 from devices.profile import EmulatedPower
 
 MS = 1_000_000
@@ -23,7 +24,7 @@ class Bench:
     def __init__(self, path: Path) -> None:
         self.now_ns = 10**9
         self.writer = ActivityWriter(path, lambda: self.now_ns)
-        self.source = EmulatedSource(POWER, path, lambda: self.now_ns)
+        self.source = EmulatedSource(POWER, Surroundings(path), lambda: self.now_ns)
         self.capability = self.source.probe()
 
     def run(self, activity: Activity, duration_ns: int) -> None:
@@ -98,16 +99,16 @@ def test_no_time_gives_no_sample(tmp_path: Path) -> None:
 
 def test_the_capability_carries_scope_and_reference(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "activity")
-    assert (bench.capability.scope, bench.capability.rails) == ("emulated", ["R"])
+    assert bench.capability.rails == [Rail(name="R", scope="emulated")]
     assert bench.capability.detail["reference"] == "test"
     bench.close()
 
 
 def test_without_a_worker_the_probe_says_why(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="no activity record"):
-        EmulatedSource(POWER, tmp_path / "absent").probe()
+        EmulatedSource(POWER, Surroundings(tmp_path / "absent")).probe()
 
 
 def test_a_read_before_the_probe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="before it was probed"):
-        EmulatedSource(POWER, tmp_path / "absent").read()
+        EmulatedSource(POWER, Surroundings(tmp_path / "absent")).read()

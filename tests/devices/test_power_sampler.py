@@ -96,7 +96,7 @@ def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProf
 
 def test_samples_name_node_source_rail_and_scope(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     with board.start(make_profile(power)) as sampler:
-        assert [capability.rails for capability in sampler.capabilities] == [["VDD_IN"]]
+        assert [rail.name for capability in sampler.capabilities for rail in capability.rails] == ["VDD_IN"]
         assert sampler.capabilities[0].detail["reference"] == power.reference
         before_ns = time.monotonic_ns()
         board.wait_for_samples(len(board.lines()) + 3)
