@@ -1,5 +1,6 @@
 """Small data sets and recipes for the tests of training."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from testbed.data.datasets import Dataset, Samples
 from testbed.snn.network import Network
 from testbed.snn.processes import Hardware, together
-from testbed.snn.recipe import Recipe, load_recipe
+from testbed.snn.recipe import load_recipe
 from testbed.snn.training import train
 
 PHASES = [
@@ -23,7 +24,14 @@ VARIANTS = {
 }
 
 
-def recipe_file(folder: Path, *, phases: list[dict[str, Any]] = PHASES, dataset: Any = None, **training: Any) -> Path:
+def recipe_file(
+    folder: Path,
+    *,
+    phases: list[dict[str, Any]] = PHASES,
+    dataset: dict[str, Any] | None = None,
+    variants: Sequence[str] = ("plain", "coded"),
+    **training: Any,
+) -> Path:
     """Write a recipe for a network of width 4 that takes a second to train."""
     path = folder / "stripes.yaml"
     document = {
@@ -31,22 +39,22 @@ def recipe_file(folder: Path, *, phases: list[dict[str, Any]] = PHASES, dataset:
         "dataset": dataset or {"name": "digits", "image_size": 8, "channels": 1},
         "backbone": {"width": 4},
         "timesteps": 2,
-        "variants": VARIANTS,
+        "variants": {name: VARIANTS[name] for name in variants},
         "training": {"batch_size": 16, "crop_padding": 0, "flip": False, "phases": phases, **training},
     }
     path.write_text(yaml.safe_dump(document))
     return path
 
 
-def stripes(count: int = 320, frames: int | None = None) -> Dataset:
+def stripes(count: int = 320, *, frames: int | None = None, side: int = 8) -> Dataset:
     """Two classes that one glance tells apart: stripes lie or stand. With `frames` [N, T, 2, H, W], else stills."""
     rng = np.random.default_rng(0)
 
     def samples(count: int) -> Samples:
         labels = rng.integers(0, 2, count)
-        base = np.where(np.arange(8) % 2, 220, 30)
+        base = np.where(np.arange(side) % 2, 220, 30)
         pictures = np.where(labels[:, None, None] == 0, base[None, None, :], base[None, :, None])
-        noisy = np.clip(pictures + rng.normal(0, 15, (count, 8, 8)), 0, 255).astype(np.uint8)[:, None]
+        noisy = np.clip(pictures + rng.normal(0, 15, (count, side, side)), 0, 255).astype(np.uint8)[:, None]
         if frames is not None:
             noisy = np.stack([np.concatenate([noisy, 255 - noisy], axis=1)] * frames, axis=1)
         return Samples(noisy, labels.astype(np.int64))
@@ -55,9 +63,13 @@ def stripes(count: int = 320, frames: int | None = None) -> Dataset:
 
 
 def trained(
-    recipe: Recipe | Path, dataset: Dataset, folder: Path, report: Any = lambda now: None, *, anew: bool = False
+    recipe: Path,
+    dataset: Dataset,
+    folder: Path,
+    report: Callable[[Any], None] = lambda now: None,
+    *,
+    anew: bool = False,
 ) -> dict[str, Network]:
     """Train in this process."""
-    loaded = load_recipe(recipe) if isinstance(recipe, Path) else recipe
     with together(Hardware("cpu", 1)) as group:
-        return train(loaded, dataset, folder, report, group, anew=anew)
+        return train(load_recipe(recipe), dataset, folder, report, group, anew=anew)

@@ -1,116 +1,201 @@
 """Training reaches what it is given, and goes on where it was interrupted."""
 
+import csv
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from testbed.data.datasets import Dataset, Samples
-from testbed.errors import ModelError
-from testbed.snn.recipe import load_recipe
+from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
-from testbed.snn.training import train
+from testbed.snn.network import Network
+from testbed.snn.recipe import load_recipe
+from tests.testbed.snn.made import PHASES, recipe_file, stripes, trained
 
-RECIPE = {
-    "name": "stripes",
-    "dataset": {"name": "digits", "image_size": 8, "channels": 1},
-    "backbone": {"width": 4},
-    "timesteps": 2,
-    "variants": {
-        "plain": {"split": "stage1"},
-        "coded": {"split": "stage1", "bottleneck": {"channels": 2, "stride": 2}},
-    },
-    "training": {
-        "batch_size": 16,
-        "crop_padding": 0,
-        "flip": False,
-        "phases": [
-            {"train": "backbone", "epochs": 4, "lr": 0.01},
-            {"train": "codec", "epochs": 2, "lr": 0.01},
-            {"train": "all", "epochs": 1, "lr": 0.003},
-        ],
-    },
-}
+BACKBONE = {"train": "backbone", "epochs": 2, "lr": 0.01}
+CODEC = {"train": "codec", "epochs": 2, "lr": 0.01}
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     pass
 
 
-def recipe(folder: Path):
-    path = folder / "stripes.yaml"
-    path.write_text(yaml.safe_dump(RECIPE))
-    return load_recipe(path)
+class Epochs(list[tuple[str, str, int]]):
+    """Hears of progress and notes each epoch that ends; the power fails after `until` of them."""
 
+    def __init__(self, until: int | None = None) -> None:
+        super().__init__()
+        self._until = until
 
-@pytest.fixture
-def stripes() -> Dataset:
-    """Two classes that one glance tells apart: stripes lie or stand."""
-    rng = np.random.default_rng(0)
-
-    def samples(count: int) -> Samples:
-        labels = rng.integers(0, 2, count)
-        base = np.where(np.arange(8) % 2, 220, 30)
-        pictures = np.where(labels[:, None, None] == 0, base[None, None, :], base[None, :, None])
-        noisy = np.clip(pictures + rng.normal(0, 15, (count, 8, 8)), 0, 255).astype(np.uint8)
-        return Samples(noisy[:, None], labels.astype(np.int64))
-
-    return Dataset("stripes", "made", ("lying", "standing"), samples(320), samples(64), samples(64))
-
-
-def run(folder: Path, dataset: Dataset, stop_after: int | None = None):
-    epochs = []
-
-    def report(now) -> None:
+    def __call__(self, now: Any) -> None:
         if now.step == now.steps:
-            epochs.append((now.network, now.phase, now.epoch))
-        if stop_after is not None and len(epochs) > stop_after:
-            raise PowerCut
-
-    return train(recipe(folder), dataset, folder / "training", report), epochs
+            self.append((now.network, now.phase, now.epoch))
+        if self._until is not None and len(self) > self._until:
+            raise PowerCutError
 
 
-def test_training_learns_stripes_and_logs_every_epoch(stripes, tmp_path):
-    _, epochs = run(tmp_path, stripes)
+def log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "training.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_weights(left: Network, right: Network, **tolerances: float) -> None:
+    for key, value in left.state_dict().items():
+        torch.testing.assert_close(right.state_dict()[key], value, msg=key, **tolerances)
+
+
+def test_training_learns_stripes_and_logs_every_epoch(tmp_path):
+    epochs = Epochs()
+    trained(recipe_file(tmp_path), stripes(), tmp_path / "training", epochs)
     assert epochs == [
         *(("full", "backbone", epoch) for epoch in (1, 2, 3, 4)),
         *(("coded", "codec", epoch) for epoch in (1, 2)),
         ("coded", "all", 1),
     ]
-    rows = (tmp_path / "training" / "training.csv").read_text().splitlines()
-    assert len(rows) == 1 + len(epochs)
-    assert float(rows[4].split(",")[8]) > 0.9  # validation accuracy after the backbone's last epoch
+    rows = log(tmp_path / "training")
+    assert [(row["network"], row["phase"], int(row["epoch"])) for row in rows] == epochs
+    assert float(rows[3]["validation_accuracy"]) > 0.9
+    assert float(rows[-1]["validation_accuracy"]) > 0.9
+    assert {row["code_rate"] == "" for row in rows[:4]} == {True}
+    assert all(0 < float(row["code_rate"]) < 1 for row in rows[4:])
 
 
-def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(stripes, tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    whole, _ = run(tmp_path / "a", stripes)
+def test_tensorboard_shows_loss_and_accuracy_of_every_phase(tmp_path):
+    trained(recipe_file(tmp_path), stripes(), tmp_path / "training")
+    folders = sorted((tmp_path / "training" / "tensorboard").iterdir())
+    assert [folder.name for folder in folders] == ["0-full-backbone", "1-coded-codec", "2-coded-all"]
+    board = EventAccumulator(str(folders[0]))
+    board.Reload()
+    validated = [event.value for event in board.Scalars("validation_accuracy")]
+    assert validated == pytest.approx([float(row["validation_accuracy"]) for row in log(tmp_path / "training")[:4]])
+    assert len(board.Scalars("loss")) == 8  # two looks in each epoch of twenty steps
+
+
+def test_event_frames_are_trained_on_as_images_are(tmp_path):
+    recipe = recipe_file(
+        tmp_path,
+        phases=PHASES[:1],
+        dataset={"name": "digits_dvs", "image_size": 8, "frames": 2},
+    )
+    trained(recipe, stripes(frames=2), tmp_path / "training")
+    assert float(log(tmp_path / "training")[-1]["validation_accuracy"]) > 0.9
+
+
+def test_early_epochs_may_run_fewer_timesteps_on_smaller_crops(tmp_path):
+    cheap = {**BACKBONE, "epochs": 3, "timesteps": ["2x1", 2], "crops": ["2x8", 12]}
+    data = stripes(side=12)
+    recipe = recipe_file(
+        tmp_path, phases=[cheap], dataset={"name": "digits", "image_size": 12, "channels": 1}, variants=["plain"]
+    )
+    seen: list[tuple[int, int]] = []
+    forward = Network.currents
+
+    def note(self: Network, inputs: torch.Tensor, timesteps: int) -> torch.Tensor:
+        if self.training:
+            seen.append((timesteps, inputs.shape[-1]))
+        return forward(self, inputs, timesteps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Network, "currents", note)
+        trained(recipe, data, tmp_path / "training")
+    assert sorted(set(seen)) == [(1, 8), (2, 12)]
+    assert [row["timesteps"] for row in log(tmp_path / "training")] == ["1", "1", "2"]
+
+
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(tmp_path):
+    recipe = recipe_file(tmp_path)
+    whole = trained(recipe, stripes(), tmp_path / "a")
     for stop in (2, 3):  # once within a phase, once between phases
-        with pytest.raises(PowerCut):
-            run(tmp_path / "b", stripes, stop_after=stop)
-    resumed, epochs = run(tmp_path / "b", stripes)
+        with pytest.raises(PowerCutError):
+            trained(recipe, stripes(), tmp_path / "b", Epochs(until=stop))
+    epochs = Epochs()
+    resumed = trained(recipe, stripes(), tmp_path / "b", epochs)
     assert ("full", "backbone", 1) not in epochs
     for name in whole:
-        for key, value in whole[name].state_dict().items():
-            torch.testing.assert_close(resumed[name].state_dict()[key], value, msg=f"{name} {key}")
+        assert_same_weights(whole[name], resumed[name])
+    same = [[{**row, "seconds": ""} for row in log(tmp_path / side)] for side in "ab"]
+    assert same[0] == same[1]
 
 
-def test_the_frozen_backbone_of_the_codec_phase_does_not_move(stripes, tmp_path):
-    plain = {**RECIPE, "training": {**RECIPE["training"], "phases": RECIPE["training"]["phases"][:2]}}
-    path = tmp_path / "frozen.yaml"
-    path.write_text(yaml.safe_dump(plain))
-    networks = train(load_recipe(path), stripes, tmp_path / "t", lambda now: None)
-    full = networks["full"].backbone.state_dict()
-    for key, value in networks["coded"].backbone.state_dict().items():
-        assert torch.equal(value, full[key]), key
+def test_a_finished_training_is_not_done_again_unless_asked(tmp_path):
+    recipe = recipe_file(tmp_path, phases=[BACKBONE])
+    first = trained(recipe, stripes(), tmp_path / "training")
+    epochs = Epochs()
+    again = trained(recipe, stripes(), tmp_path / "training", epochs)
+    assert epochs == []
+    assert_same_weights(first["full"], again["full"])
+    trained(recipe, stripes(), tmp_path / "training", epochs, anew=True)
+    assert len(epochs) == 2
+    assert len(log(tmp_path / "training.1")) == 2  # what it replaces is kept
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(stripes, tmp_path):
-    networks, _ = run(tmp_path, stripes)
-    loaded = recipe(tmp_path)
+def test_the_frozen_backbone_of_the_codec_phase_does_not_move(tmp_path):
+    networks = trained(recipe_file(tmp_path, phases=PHASES[:2]), stripes(), tmp_path / "training")
+    assert_same_weights(networks["full"].backbone, networks["coded"].backbone, rtol=0, atol=0)
+
+
+def test_the_last_phase_moves_the_variant_and_leaves_the_backbone(tmp_path):
+    frozen = trained(recipe_file(tmp_path, phases=PHASES[:2]), stripes(), tmp_path / "a")
+    whole = trained(recipe_file(tmp_path), stripes(), tmp_path / "b")
+    assert_same_weights(frozen["full"], whole["full"])
+    with pytest.raises(AssertionError):
+        assert_same_weights(whole["full"].backbone, whole["coded"].backbone)
+
+
+def test_the_spike_rate_regulariser_makes_sparser_codes(tmp_path):
+    rates = []
+    for name, extra in (("a", {}), ("b", {"spike_rate": {"weight": 20.0, "target": 0.05}})):
+        codec = {**CODEC, "epochs": 4, **extra}
+        trained(recipe_file(tmp_path, phases=[BACKBONE, codec]), stripes(), tmp_path / name)
+        rates.append(float(log(tmp_path / name)[-1]["code_rate"]))
+    assert rates[1] < 0.7 * rates[0]
+
+
+def test_distillation_changes_what_is_learned(tmp_path):
+    plain, distilled = (
+        trained(recipe_file(tmp_path, phases=[BACKBONE, {**CODEC, **extra}]), stripes(), tmp_path / name)["coded"]
+        for name, extra in (("a", {}), ("b", {"distill": {"weight": 1.0, "temperature": 2.0}}))
+    )
+    with pytest.raises(AssertionError):
+        assert_same_weights(plain, distilled)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_by_name(tmp_path):
+    runaway = {**CODEC, "distill": {"weight": 1e39}}
+    with pytest.raises(ModelError, match=r"training of coded diverged in phase codec, epoch 1: lower its lr"):
+        trained(recipe_file(tmp_path, phases=[BACKBONE, runaway]), stripes(), tmp_path / "training")
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "error", "message"),
+    [
+        ({"precision": "fp16"}, 320, ExperimentError, "fp16 needs a GPU; set training.precision to bf16 or fp32"),
+        ({"batch_size": 64}, 32, DataError, "32 training samples are fewer than a batch of 64"),
+    ],
+)
+def test_what_cannot_be_trained_here_is_one_line(tmp_path, changes, count, error, message):
+    with pytest.raises(error, match=message) as caught:
+        trained(recipe_file(tmp_path, **changes), stripes(count), tmp_path / "training")
+    assert "\n" not in str(caught.value)
+
+
+def test_frames_and_timesteps_have_to_agree(tmp_path):
+    with pytest.raises(DataError, match="3 frames, but the recipe has 2 timesteps"):
+        trained(recipe_file(tmp_path), stripes(frames=3), tmp_path / "training")
+
+
+def test_a_folder_of_another_recipe_is_left_alone(tmp_path):
+    trained(recipe_file(tmp_path, phases=[BACKBONE]), stripes(), tmp_path / "training")
+    with pytest.raises(ModelError, match="another version of this recipe; move it away, or train with --retrain"):
+        trained(recipe_file(tmp_path, phases=[{**BACKBONE, "lr": 0.02}]), stripes(), tmp_path / "training")
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    path = recipe_file(tmp_path, phases=[BACKBONE])
+    networks = trained(path, stripes(), tmp_path / "training")
+    loaded = load_recipe(path)
     save_checkpoint(networks, loaded, tmp_path / "weights.safetensors")
     load_checkpoint(networks, loaded, tmp_path / "weights.safetensors")
     other = loaded.model_copy(update={"timesteps": 3})
