@@ -6,6 +6,7 @@ import pytest
 
 from testbed.errors import ExperimentError
 from testbed.experiment import label, load_experiment
+from testbed.snn.recipe import load_recipe
 
 GOOD = """\
 name: small
@@ -110,4 +111,4 @@ def test_the_experiments_that_ship_can_be_read():
     for path in (Path(__file__).parents[2] / "experiments").glob("*.yaml"):
         experiment = load_experiment(path)
         assert experiment.nodes.edge.exists()
-        assert all(model.recipe.exists() for model in experiment.models.values())
+        assert all(model.variant in load_recipe(model.recipe).variants for model in experiment.models.values())

@@ -92,6 +92,25 @@ def test_a_phase_that_makes_no_sense_is_refused(tmp_path, phase, message):
         load(tmp_path, training=training)
 
 
+def test_epochs_may_be_listed_one_by_one_or_as_runs(tmp_path):
+    phase = {"train": "backbone", "epochs": 5, "lr": 0.01}
+    short, long = (
+        load(tmp_path, training={"phases": [{**phase, "timesteps": steps, "crops": crops}]})
+        for steps, crops in ((["3x1", 2, "1x4"], ["5x32"]), ([1, 1, 1, 2, 4], [32] * 5))
+    )
+    assert short.training.phases[0].timesteps == (1, 1, 1, 2, 4)
+    assert recipe_digest(short) == recipe_digest(long)
+    for wrong in (["0x1", 1, 1, 1, 1, 1], ["5x"], ["ax1"], ["5x0"], "5x1"):
+        with pytest.raises(ExperimentError):
+            load(tmp_path, training={"phases": [{**phase, "timesteps": wrong}]})
+
+
+def test_every_recipe_that_ships_can_be_read():
+    folder = Path(__file__).parents[3] / "experiments" / "train"
+    names = [load_recipe(path).name for path in sorted(folder.glob("*.yaml"))]
+    assert names == sorted(path.stem for path in folder.glob("*.yaml"))
+
+
 def test_the_digest_knows_what_is_trained_and_not_where_the_files_lie(tmp_path):
     recipe = load(tmp_path)
     moved = load(tmp_path, checkpoint="elsewhere.safetensors")
