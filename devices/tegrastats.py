@@ -6,18 +6,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from devices.power.rails import BOARDS
+
 ZONE_OFF_C = -256.0
 """What tegrastats prints for the temperature of a zone that is switched off."""
 
-WHOLE: tuple[tuple[str, ...], ...] = (
-    ("POM_5V_IN",),  # Nano
-    ("VDD_IN",),  # TX1, TX2, TX2 NX, Xavier NX, Orin NX, Orin Nano
-    ("VIN",),  # Thor on its developer kit
-    ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),  # AGX Xavier
-    ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),  # AGX Orin; VDDQ_VDD2_1V8AO is fed from VIN_SYS_5V0
-    ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"),  # Thor without VIN
-)
-"""Rails that add up to the whole node. The first set that a line prints in full counts: a line names no board."""
+WHOLE: tuple[tuple[str, ...], ...] = tuple(dict.fromkeys(total.rails for board in BOARDS for total in board.totals))
+"""Rails that add up to a whole node. The first set that a line prints in full counts: a line names no board."""
 
 # Bounded, because int() refuses numbers of thousands of digits.
 _INT = r"[0-9]{1,9}"
