@@ -17,6 +17,7 @@ from devices import yamlfile
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+RailScope: TypeAlias = Literal["wall", "board", "module", "rail"]
 
 
 class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +58,28 @@ class EmulatedPower(
             raise _wrong(f"Expected at least idle_mw ({self.idle_mw:g}), got {self.busy_mw:g}", ".busy_mw")
 
 
-PowerSpec: TypeAlias = EmulatedPower
+class TegrastatsPower(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="tegrastats"
+):
+    """NVIDIA's tegrastats, run by the sampler; `--interval` is added to `command`, in whole ms.
+
+    `rails` names what makes up the whole node, as `{VDD_IN: module}`, in place of what is known of the board.
+    """
+
+    # One line a second is tegrastats' own interval; a read of four rails takes a few ms.
+    rate_hz: Annotated[float, msgspec.Meta(ge=1, le=100)]
+    command: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("tegrastats",)
+    rails: dict[Text, RailScope] = {}
+
+
+class JtopPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="jtop"):
+    """The service of jetson-stats, which advises 500 ms or more. `rails` is as for tegrastats."""
+
+    rate_hz: Annotated[float, msgspec.Meta(ge=0.2, le=2)]
+    rails: dict[Text, RailScope] = {}
+
+
+PowerSpec: TypeAlias = EmulatedPower | TegrastatsPower | JtopPower
 """The union of all power sources, told apart by their `source:`."""
 
 

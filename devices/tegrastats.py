@@ -31,7 +31,9 @@ _CORE = re.compile(rf"(?:({_INT})%(?:@({_INT}))?|off)", re.ASCII)
 _ENGINE = rf"(?:_FREQ)?\s+(?=[0-9@])(?:({_INT})%)?(?:@(?:({_INT})|\[({_INT}(?:,{_INT})*)\]))?{_END}"
 _EMC = re.compile(rf"{_BEGIN}EMC{_ENGINE}", re.ASCII)
 _GR3D = re.compile(rf"{_BEGIN}GR3D{_ENGINE}", re.ASCII)
-_TEMPERATURE = re.compile(rf"{_BEGIN}([A-Za-z][\w-]*)@(-?{_INT}(?:\.{_INT})?)C(?:/-?{_INT}(?:\.{_INT})?C)?{_END}", re.ASCII)
+_TEMPERATURE = re.compile(
+    rf"{_BEGIN}([A-Za-z][\w-]*)@(-?{_INT}(?:\.{_INT})?)C(?:/-?{_INT}(?:\.{_INT})?C)?{_END}", re.ASCII
+)
 _RAIL = re.compile(rf"{_BEGIN}([A-Za-z]\w*)\s+{_MW}/{_MW}(?:/{_MW})?{_END}", re.ASCII)
 _NO_RAILS = frozenset({"RAM", "IRAM", "SWAP"})
 _UNCONNECTED = "NC"
@@ -124,9 +126,9 @@ def _timestamp(line: str) -> datetime | None:
     found = _TIMESTAMP.match(line)
     if not found:
         return None
-    month, day, year, *clock = map(int, found.groups())
+    month, day, year, hour, minute, second = map(int, found.groups())
     try:
-        return datetime(year, month, day, *clock)
+        return datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
 

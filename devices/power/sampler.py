@@ -13,6 +13,7 @@ import select
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ import msgspec
 
 from devices.errors import DeviceError
 from devices.power.emulated import EmulatedSource
+from devices.power.jtop import JtopSource
 from devices.power.source import PowerSource, Sample, Scope, Surroundings
-from devices.profile import EmulatedPower, PowerSpec, Profile
+from devices.power.tegrastats import TegrastatsSource
+from devices.profile import EmulatedPower, JtopPower, PowerSpec, Profile, TegrastatsPower
 
-SOURCES = {EmulatedPower: EmulatedSource}
+SOURCES: dict[type, Callable[[Any, Surroundings], PowerSource]] = {
+    EmulatedPower: EmulatedSource,
+    TegrastatsPower: TegrastatsSource,
+    JtopPower: JtopSource,
+}
 """The implementation of each member of `PowerSpec`."""
 
 

@@ -1,0 +1,86 @@
+"""Power as NVIDIA's `tegrastats` prints it."""
+
+from __future__ import annotations
+
+from devices.errors import DeviceError
+from devices.power.child import Line, LineChild
+from devices.power.printed import limits_known, printed_rails
+from devices.power.source import Capability, Sample, Surroundings
+from devices.profile import TegrastatsPower
+from devices.tegrastats import Reading, parse
+
+
+class TegrastatsSource:
+    """The first value of each rail on every line: the present power. The second is a mean since tegrastats started."""
+
+    def __init__(self, spec: TegrastatsPower, surroundings: Surroundings) -> None:
+        self._spec = spec
+        self._root = surroundings.root
+        self._child: LineChild | None = None
+        self._rails: list[str] = []
+
+    def probe(self) -> Capability:
+        """Start tegrastats and read its first line.
+
+        Raises:
+            DeviceError: it cannot be started, prints nothing, no line of its own or no power, or nobody knows which
+                rails make up the whole node.
+        """
+        self.close()
+        interval_ms = round(1000 / self._spec.rate_hz)
+        command = [*self._spec.command, "--interval", str(interval_ms)]
+        self._child = LineChild(command, "tegrastats", interval_ms / 1000)
+        found = _reading(self._child.first()).rails_mw
+        if not found:
+            raise DeviceError(
+                "tegrastats prints no power here; some L4T releases print it to root alone: let it run as root "
+                "(`command: [sudo, -n, tegrastats]`) or use `source: ina3221`"
+            )
+        rails = printed_rails(found, self._root, self._spec.rails)
+        self._rails = [rail.name for rail in rails]
+        return Capability(
+            source="tegrastats",
+            rails=rails,
+            rate_hz_max=None,
+            averaging_ms=None,
+            detail={
+                "command": command,
+                "interval_ms": interval_ms,
+                "stamp": "arrival of the line; the sensor was read before it was printed",
+                "averaging": "tegrastats prints the driver's reading; over how long the sensor averages is not known",
+                "offset_and_step_known": limits_known(rails),
+            },
+        )
+
+    def read(self) -> list[Sample]:
+        """A sample for each rail of each line that arrived since the previous read.
+
+        Raises:
+            DeviceError: not probed, or tegrastats ended, stalled, printed no line of its own or lost a rail.
+        """
+        if self._child is None:
+            raise DeviceError("the tegrastats power source was read before it was probed")
+        return [sample for line in self._child.take() for sample in self._samples(line)]
+
+    def close(self) -> None:
+        """End tegrastats."""
+        if self._child:
+            self._child.close()
+            self._child = None
+
+    def _samples(self, line: Line) -> list[Sample]:
+        power_mw = _reading(line.text).power_mw
+        if missing := [rail for rail in self._rails if rail not in power_mw]:
+            raise DeviceError(f"tegrastats no longer prints {', '.join(missing)}: {_quote(line.text)}")
+        return [] if line.t_ns is None else [Sample(line.t_ns, rail, power_mw[rail]) for rail in self._rails]
+
+
+def _reading(text: str) -> Reading:
+    reading = parse(text)
+    if reading is None:
+        raise DeviceError(f"tegrastats printed what is no line of its own: {_quote(text)}")
+    return reading
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= 100 else text[:100] + "…")
