@@ -17,7 +17,7 @@ from devices import yamlfile
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-RailScope: TypeAlias = Literal["wall", "board", "module", "rail"]
+MeasuredScope: TypeAlias = Literal["wall", "board", "module", "rail"]
 
 
 class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,9 +51,7 @@ class EmulatedPower(
     reference: Text
 
     def __post_init__(self) -> None:
-        for field in ("rate_hz", "idle_mw", "busy_mw", "radio_mw"):
-            if not math.isfinite(getattr(self, field)):
-                raise _wrong(f"Expected a finite number, got {getattr(self, field)}", f".{field}")
+        _finite(self, "rate_hz", "idle_mw", "busy_mw", "radio_mw")
         if self.busy_mw < self.idle_mw:
             raise _wrong(f"Expected at least idle_mw ({self.idle_mw:g}), got {self.busy_mw:g}", ".busy_mw")
 
@@ -63,20 +61,29 @@ class TegrastatsPower(
 ):
     """NVIDIA's tegrastats, run by the sampler; `--interval` is added to `command`, in whole ms.
 
-    `rails` names what makes up the whole node, as `{VDD_IN: module}`, in place of what is known of the board.
+    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
+    place of what `devices.power.rails` knows of the board; those not named are parts.
     """
 
     # One line a second is tegrastats' own interval; a read of four rails takes a few ms.
     rate_hz: Annotated[float, msgspec.Meta(ge=1, le=100)]
     command: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("tegrastats",)
-    rails: dict[Text, RailScope] = {}
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = {}
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz")
 
 
 class JtopPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="jtop"):
-    """The service of jetson-stats, which advises 500 ms or more. `rails` is as for tegrastats."""
+    """The service of jetson-stats, which advises 500 ms or more. `board` and `rails` are as for tegrastats."""
 
     rate_hz: Annotated[float, msgspec.Meta(ge=0.2, le=2)]
-    rails: dict[Text, RailScope] = {}
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = {}
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz")
 
 
 PowerSpec: TypeAlias = EmulatedPower | TegrastatsPower | JtopPower
@@ -91,8 +98,7 @@ class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     slowdown_source: Text
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.slowdown):
-            raise _wrong(f"Expected a finite number, got {self.slowdown}", ".slowdown")
+        _finite(self, "slowdown")
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,6 +144,13 @@ def load_profile(path: Path) -> Profile:
     except msgspec.ValidationError as error:
         message, key_path = _locate(str(error))
         raise document.error(key_path, message) from error
+
+
+def _finite(spec: msgspec.Struct, *fields: str) -> None:
+    for field in fields:
+        value = getattr(spec, field)
+        if not math.isfinite(value):
+            raise _wrong(f"Expected a finite number, got {value}", f".{field}")
 
 
 def _wrong(message: str, at: str) -> ValueError:

@@ -10,6 +10,7 @@ from devices.errors import DeviceError
 from devices.power.child import Line, LineChild
 from devices.power.jtop_reader import Message
 from devices.power.printed import limits_known, printed_rails
+from devices.power.rails import board_text
 from devices.power.source import Capability, Sample, Surroundings
 from devices.profile import JtopPower
 
@@ -42,7 +43,8 @@ class JtopSource:
             )
         if not message.rails_mw:
             raise DeviceError("jtop's service shows no power rails on this node")
-        rails = printed_rails(message.rails_mw, self._root, self._spec.rails)
+        model = self._spec.board or board_text(self._root)
+        rails = printed_rails(message.rails_mw, model, self._spec.rails)
         self._rails = [rail.name for rail in rails]
         return Capability(
             source="jtop",
@@ -50,6 +52,7 @@ class JtopSource:
             rate_hz_max=1 / message.interval_s,
             averaging_ms=None,
             detail={
+                "board": model,
                 "jetson_stats": message.version,
                 "interval_ms": message.interval_s * 1000,
                 "stamp": "arrival of the update; the service read the sensor up to one interval earlier",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from devices.power.rails import board_text, find_board, topology
+from devices.power.rails import find_board, topology
 from devices.power.source import Rail, Scope
 
 PRINTED_MW = 1.0
@@ -23,7 +22,7 @@ NOMINAL_MV: Mapping[str, Mapping[str, int]] = {
 """The voltage at the shunt, by board and rail: the programs print none."""
 
 
-def printed_rails(found: Iterable[str], root: Path, named: Mapping[str, Scope] | None) -> list[Rail]:
+def printed_rails(found: Iterable[str], model: str, named: Mapping[str, Scope] | None) -> list[Rail]:
     """The rails found, each with its scope and the limits of its error.
 
     Offset and step in mW are the INA3221's in µV over the shunt, times the voltage. Where shunt or voltage is not known
@@ -31,13 +30,12 @@ def printed_rails(found: Iterable[str], root: Path, named: Mapping[str, Scope] |
 
     Args:
         found: the rails in the program's order.
-        root: where /proc is looked for; it names the board.
+        model: what names the board, as for `topology`.
         named: rails and scopes as the profile names them, which count instead of what is known of the board.
 
     Raises:
         DeviceError: nobody knows which rails make up the whole node, or one of them is missing.
     """
-    model = board_text(root)
     scopes = topology(model, found, named)
     return [_rail(name, scope, *_shunt(model, name)) for name, scope in scopes.items()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from devices.errors import DeviceError
 from devices.power.child import Line, LineChild
 from devices.power.printed import limits_known, printed_rails
+from devices.power.rails import board_text
 from devices.power.source import Capability, Sample, Surroundings
 from devices.profile import TegrastatsPower
 from devices.tegrastats import Reading, parse
@@ -34,9 +35,10 @@ class TegrastatsSource:
         if not found:
             raise DeviceError(
                 "tegrastats prints no power here; some L4T releases print it to root alone: let it run as root "
-                "(`command: [sudo, -n, tegrastats]`) or use `source: ina3221`"
+                "(`command: [sudo, -n, tegrastats]`) or use `source: ina`"
             )
-        rails = printed_rails(found, self._root, self._spec.rails)
+        model = self._spec.board or board_text(self._root)
+        rails = printed_rails(found, model, self._spec.rails)
         self._rails = [rail.name for rail in rails]
         return Capability(
             source="tegrastats",
@@ -44,6 +46,7 @@ class TegrastatsSource:
             rate_hz_max=None,
             averaging_ms=None,
             detail={
+                "board": model,
                 "command": command,
                 "interval_ms": interval_ms,
                 "stamp": "arrival of the line; the sensor was read before it was printed",
