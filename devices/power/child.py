@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import queue
 import select
@@ -25,7 +26,6 @@ STALL_MIN_S = 2.0
 START_S = 5.0
 """How long a program may take to start, before the interval to its first line."""
 
-_RESUME_S = 0.2
 _END_S = 2.0
 _MAX_LINE_BYTES = 1 << 16
 
@@ -35,6 +35,13 @@ class Line(NamedTuple):
 
     t_ns: int | None
     text: str
+
+
+class _Silence(enum.Enum):
+    """Why no more lines come."""
+
+    ENDED = enum.auto()
+    STALLED = enum.auto()
 
 
 class LineChild:
@@ -54,8 +61,10 @@ class LineChild:
             raise DeviceError(f"{name}: there is no program `{command[0]}` on this node")
         self.name = name
         self._interval_s = interval_s
-        self._lines: queue.SimpleQueue[Line | None] = queue.SimpleQueue()
-        self._ended = False
+        self._start_s = START_S + interval_s
+        self._stall_s = max(STALL_MIN_S, STALL_INTERVALS * interval_s)
+        self._queue: queue.SimpleQueue[Line | _Silence] = queue.SimpleQueue()
+        self._silence: _Silence | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "devices.tether", str(os.getpid()), *command],
@@ -67,7 +76,6 @@ class LineChild:
         assert self._process.stdout is not None  # noqa: S101  (asked for above)
         self._pipe = self._process.stdout
         self._wake, self._waker = os.pipe()
-        self._last_ns = time.monotonic_ns()
         self._thread = threading.Thread(target=self._read, name=f"lines of {name}", daemon=True)
         self._thread.start()
 
@@ -77,14 +85,12 @@ class LineChild:
         Raises:
             DeviceError: it ended or prints nothing.
         """
-        limit_s = START_S + self._interval_s
-        try:
-            line = self._lines.get(timeout=limit_s)
-        except queue.Empty:
-            raise DeviceError(f"{self.name} printed nothing within {limit_s:g} s of its start") from None
-        if line is None:
-            raise self._death()
-        return line.text
+        came = self._queue.get()
+        if came is _Silence.STALLED:
+            raise DeviceError(f"{self.name} printed nothing within {self._start_s:g} s of its start")
+        if isinstance(came, _Silence):
+            raise self._error(came)
+        return came.text
 
     def take(self) -> list[Line]:
         """The lines since the previous call.
@@ -92,22 +98,19 @@ class LineChild:
         Raises:
             DeviceError: there are none, because it ended or stalled.
         """
-        lines = self._queued()
-        if not lines and self._silence_s() > self._stall_s() and not self._ended:
-            # After a stop of this process, its lines may be in the pipe still.
-            with contextlib.suppress(queue.Empty):
-                line = self._lines.get(timeout=_RESUME_S)
-                self._ended = line is None
-                lines = [line] if line else []
-        if lines:
-            return lines
-        if self._ended:
-            raise self._death()
-        if self._silence_s() > self._stall_s():
-            raise DeviceError(
-                f"{self.name} stalled: no line for {self._silence_s():.1f} s, at an interval of {self._interval_s:g} s"
-            )
-        return []
+        lines = []
+        while self._silence is None:
+            try:
+                came = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if isinstance(came, _Silence):
+                self._silence = came
+            else:
+                lines.append(came)
+        if not lines and self._silence is not None:
+            raise self._error(self._silence)
+        return lines
 
     def close(self) -> None:
         """End it; more than once does no harm."""
@@ -128,26 +131,11 @@ class LineChild:
                 self._process.wait(_END_S)
         self._stderr.close()
 
-    def _queued(self) -> list[Line]:
-        lines = []
-        while not self._ended:
-            try:
-                line = self._lines.get_nowait()
-            except queue.Empty:
-                break
-            if line is None:
-                self._ended = True
-            else:
-                lines.append(line)
-        return lines
-
-    def _silence_s(self) -> float:
-        return (time.monotonic_ns() - self._last_ns) / 1e9
-
-    def _stall_s(self) -> float:
-        return max(STALL_MIN_S, STALL_INTERVALS * self._interval_s)
-
-    def _death(self) -> DeviceError:
+    def _error(self, silence: _Silence) -> DeviceError:
+        if silence is _Silence.STALLED:
+            return DeviceError(
+                f"{self.name} stalled: nothing for {self._stall_s:g} s, at an interval of {self._interval_s:g} s"
+            )
         try:
             code = self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -159,21 +147,21 @@ class LineChild:
 
     def _read(self) -> None:
         """The reader thread."""
-        fd, rest = self._pipe.fileno(), b""
+        fd, rest, limit_s = self._pipe.fileno(), b"", self._start_s
         while True:
-            readable, _, _ = select.select([fd, self._wake], [], [])
+            # What is in the pipe counts before the time does, so a stop of this process is no stall of the other.
+            readable, _, _ = select.select([fd, self._wake], [], [], limit_s)
             if self._wake in readable:
                 return
-            data = os.read(fd, _MAX_LINE_BYTES)
+            data = os.read(fd, _MAX_LINE_BYTES) if readable else b""
             now_ns = time.monotonic_ns()
             if not data:
-                self._lines.put(None)
+                self._queue.put(_Silence.ENDED if readable else _Silence.STALLED)
                 return
+            limit_s = self._stall_s
             *whole, rest = (rest + data).split(b"\n")
             if len(rest) > _MAX_LINE_BYTES:
                 # Endless: handed on as a line, which its reader will not know.
                 whole, rest = [*whole, rest], b""
-            if whole:
-                self._last_ns = now_ns
             for number, line in enumerate(whole, 1):
-                self._lines.put(Line(now_ns if number == len(whole) else None, line.decode(errors="replace")))
+                self._queue.put(Line(now_ns if number == len(whole) else None, line.decode(errors="replace")))

@@ -192,7 +192,7 @@ def test_a_program_that_fails_at_once_is_quoted(node: Node) -> None:
 @pytest.mark.parametrize(
     ("what", "error"),
     [
-        ("stall", r"tegrastats stalled: no line for 2\.\d s, at an interval of 0\.02 s"),
+        ("stall", r"tegrastats stalled: nothing for 2 s, at an interval of 0\.02 s"),
         ("garbage", r"tegrastats printed what is no line of its own: '\\x07not a line of tegrastats'"),
         ("die", r"tegrastats ended with exit code 3: tegrastats: the sensor is on fire"),
         ("close", r"tegrastats closed its output and runs on"),
@@ -277,6 +277,15 @@ def test_a_tether_to_a_parent_that_is_gone_starts_nothing(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "devices.tether", "999999999", "touch", str(tmp_path / "started")]
     assert subprocess.run(command, check=False).returncode == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tethered_program_ends_when_nobody_reads_it() -> None:
+    command = [sys.executable, "-m", "devices.tether", str(os.getpid()), "yes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(20) == -signal.SIGPIPE
 
 
 @pytest.mark.skipif(not DATA, reason="TESTBED_DATA names no folder of real lines and logs")

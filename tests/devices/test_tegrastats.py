@@ -68,6 +68,7 @@ def test_what_is_no_line_of_tegrastats_is_none(line: str) -> None:
 
 def test_two_lines_that_ran_together_are_none() -> None:
     assert parse(f"{L4T_28} {L4T_28}") is None
+    assert parse(f"{L4T_32_NOT_ROOT} {L4T_32_NOT_ROOT}") is None
     assert parse(L4T_28 + L4T_28.replace("RAM", " GR3D_FREQ 0%@1 VDD_IN 1/1")) is None
 
 
@@ -78,6 +79,13 @@ def test_a_line_behind_the_padding_of_a_power_cut_is_read() -> None:
 def test_a_number_beyond_all_sense_is_not_said() -> None:
     line = L4T_28.replace("1776", "9" * 5000).replace("BCPU@41", "BCPU@" + "4" * 5000)
     reading = parse(line)
+    assert reading is not None
+    assert set(reading.rails_mw) == {"VDD_CPU", "VDD_WIFI"}
+    assert set(reading.temps_c) == {"PMIC", "thermal"}
+
+
+def test_a_field_that_goes_on_is_not_the_field() -> None:
+    reading = parse(L4T_28.replace("1776/1853", "1776/1853kB").replace("41C", "41Cx"))
     assert reading is not None
     assert set(reading.rails_mw) == {"VDD_CPU", "VDD_WIFI"}
     assert set(reading.temps_c) == {"PMIC", "thermal"}

@@ -13,6 +13,7 @@ another client has set. FAKE_JTOP_CONTROL names a file that is read at each upda
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ class jtop:  # noqa: N801  (its name in jetson-stats)
         self.power: dict = {}
 
     def __enter__(self) -> jtop:
+        signal.alarm(60)  # long after every test has ended: one that fails leaves nothing behind
         if order() == "no service":
             raise JtopException("The jtop.service is not active. Please run:\nsudo systemctl restart jtop.service")
         return self
