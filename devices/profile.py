@@ -17,6 +17,9 @@ from devices import yamlfile
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
 Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 MeasuredScope: TypeAlias = Literal["wall", "board", "module", "rail"]
 
 
@@ -30,7 +33,7 @@ class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What executes the step graphs on the node."""
 
-    provider: Literal["cpu"]
+    provider: Literal["cpu", "cuda", "tensorrt"]
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
@@ -44,7 +47,7 @@ class EmulatedPower(
     """
 
     rail: Text
-    rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1000)]
+    rate_hz: Rate
     idle_mw: Milliwatts
     busy_mw: Milliwatts
     radio_mw: Milliwatts
@@ -54,6 +57,25 @@ class EmulatedPower(
         _finite(self, "rate_hz", "idle_mw", "busy_mw", "radio_mw")
         if self.busy_mw < self.idle_mw:
             raise _wrong(f"Expected at least idle_mw ({self.idle_mw:g}), got {self.busy_mw:g}", ".busy_mw")
+
+
+class InaPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="ina"):
+    """A Jetson's own INA3221 and INA238 power monitors, read through sysfs.
+
+    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
+    place of what `devices.power.rails` knows of the board; those not named are parts. `shunt_mohm` are shunt resistors
+    in place of those that the driver tells. `shunt_tolerance` is their tolerance, which adds to the gain error; NVIDIA
+    publishes none, and 0 leaves it out of the interval.
+    """
+
+    rate_hz: Rate
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = {}
+    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    shunt_tolerance: Share = 0.0
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz", "shunt_tolerance")
 
 
 class TegrastatsPower(
@@ -86,7 +108,69 @@ class JtopPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         _finite(self, "rate_hz")
 
 
-PowerSpec: TypeAlias = EmulatedPower | TegrastatsPower | JtopPower
+class NvmlPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="nvml"):
+    """One NVIDIA GPU, read through its driver's NVML.
+
+    `gpu` is NVML's index, or a UUID as `nvidia-smi -L` prints it, which a reboot does not change. `gain` is how far a
+    reading may be off, relative: 0.05 is what NVML's documentation has stated (of Fermi and Kepler; of later GPUs
+    it states nothing).
+    """
+
+    rate_hz: Rate
+    gpu: Annotated[int, msgspec.Meta(ge=0)] | Text = 0
+    gain: Share = 0.05
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz", "gain")
+
+
+class RaplPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="rapl"):
+    """An x86 processor's own energy counters, read through the kernel's powercap.
+
+    `gain` is how far they may be off, relative; the maker states nothing, so the profile has to. `rails` gives zones
+    their scope in place of the usual ones; those not named are parts.
+    """
+
+    rate_hz: Rate
+    gain: Share
+    rails: dict[Text, MeasuredScope] = {}
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz", "gain")
+
+
+class ScpiMeterPower(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="scpi"
+):
+    """A power meter or bench supply that answers SCPI over a TCP socket.
+
+    `query` asks for one power, in `unit`; `setup` are commands sent once before. `scope` says what stands behind the
+    meter. `gain` (relative), `offset_mw` and `lsb_mw` bound the error of a reading and `averaging_ms` is the time it is
+    a mean over: all from the instrument's data sheet, which `reference` names.
+    """
+
+    host: Text
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5025
+    query: Text = "MEAS:POW?"
+    setup: list[Text] = []
+    unit: Literal["W", "mW"] = "W"
+    rail: Text = "METER"
+    scope: MeasuredScope = "wall"
+    rate_hz: Rate
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 1.0
+    gain: Share
+    offset_mw: Milliwatts
+    lsb_mw: Milliwatts = 0.0
+    averaging_ms: Milliseconds | None = None
+    reference: Text
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz", "timeout_s", "gain", "offset_mw", "lsb_mw")
+        if self.averaging_ms is not None:
+            _finite(self, "averaging_ms")
+
+
+PowerSpec: TypeAlias = EmulatedPower | InaPower | TegrastatsPower | JtopPower | NvmlPower | RaplPower | ScpiMeterPower
 """The union of all power sources, told apart by their `source:`."""
 
 

@@ -36,9 +36,9 @@ _MODULE_INPUT = (Total("module", ("VDD_IN",)),)
 
 BOARDS = (
     Board("Jetson Nano", r"\bjetson nano\b|\bp3448\b", (Total("module", ("POM_5V_IN",)),)),
-    # On TX1 and TX2, VDD_MUX (in sysfs only) feeds the carrier beside the module, not through it. It is left a part, so that
-    # the total is the module's on every sensor; `rails: {VDD_IN: board, VDD_MUX: board}` counts both.
-    # https://forums.developer.nvidia.com/t/tx2-power-rail-relationships/201037, by way of energymon's JetsonPowerRails.md.
+    # On TX1 and TX2, VDD_MUX (in sysfs only) feeds the carrier beside the module, not through it. It is left a part, so
+    # that the total is the module's on every sensor; `rails: {VDD_IN: board, VDD_MUX: board}` counts both. Source:
+    # https://forums.developer.nvidia.com/t/tx2-power-rail-relationships/201037, by way of energymon's rail tables.
     Board("Jetson TX1", r"\btx1\b|\bp2180\b|\bp2371 2180\b", _MODULE_INPUT),
     Board("Jetson TX2", r"\btx2i?\b(?! nx)|\bquill\b|\bp3310\b|\bp3489\b", _MODULE_INPUT),
     Board("Jetson TX2 NX", r"\btx2 nx\b|\bp3636\b", _MODULE_INPUT),

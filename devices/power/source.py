@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -53,6 +53,13 @@ class Surroundings(NamedTuple):
     root: Path = Path("/")
 
 
+class SelfCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source has to say of its readings when all are taken: facts, and warnings with number and limit."""
+
+    detail: dict[str, Any] = {}
+    warnings: list[str] = []
+
+
 class PowerSource(Protocol):
     """One source; probed once, then read by a single thread."""
 
@@ -72,3 +79,11 @@ class PowerSource(Protocol):
 
     def close(self) -> None:
         """Let go of the source; more than once does no harm."""
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A source that can tell whether its readings agree with each other; not every one can."""
+
+    def self_check(self) -> SelfCheck:
+        """What was found in the readings so far."""

@@ -14,7 +14,13 @@ from testbed.errors import ModelError
 
 State: TypeAlias = list[ort.OrtValue]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider"}
+# TensorRT leaves what it cannot do to CUDA. The CPU is in no list but its own: ONNX Runtime appends it by itself, for
+# the few operators on shapes, and would else take it for everything without a word.
+_PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+}
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -29,18 +35,23 @@ class OnnxGraph:
     """One graph `(x, *state) → (y, *state')`: input i and output i belong together.
 
     A graph holds no state of its own, so any number of sessions may take turns on it. It is used from
-    one thread at a time. With `spin`, idle threads of the pool burn power for a little less latency.
+    one thread at a time. With `spin`, idle threads of the pool burn power for a little less latency. A provider that is
+    not there is an error; nothing falls back to the CPU.
 
     Attributes:
         path: the ONNX file.
         input_shape: of x, batch included; None where the graph leaves a dimension open.
         states: how many state tensors go in and come out.
+        providers: ONNX Runtime's execution providers that this graph may run on, the one asked for first.
     """
 
     def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spin: bool = False) -> None:
         self.path = path
         if provider not in _PROVIDERS:
             raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(_PROVIDERS)}")
+        wanted = _PROVIDERS[provider]
+        if missing := [name for name in wanted if name not in ort.get_available_providers()]:
+            raise ModelError(f"{path}: {_no_provider(provider, missing)}")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -50,9 +61,13 @@ class OnnxGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin and threads > 1 else "0")
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
-            self._session = ort.InferenceSession(str(path), options, providers=[_PROVIDERS[provider]])
+            self._session = ort.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:
             raise ModelError(f"{path}: cannot be loaded: {_one_line(error)}") from error
+        # A provider that is installed and does not start (no GPU, no library) is left out of the session in silence.
+        self.providers: list[str] = self._session.get_providers()
+        if missing := [name for name in wanted if name not in self.providers]:
+            raise ModelError(f"{path}: {_no_provider(provider, missing)}")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if not inputs or len(inputs) != len(outputs):
             raise ModelError(
@@ -109,6 +124,15 @@ class OnnxGraph:
                 f"{self.path}: state {value.name} has shape {value.shape}; only its batch may be left open"
             )
         return [batch if isinstance(batch, int) else 1, *rest] if value.shape else []
+
+
+def _no_provider(provider: str, missing: list[str]) -> str:
+    listed = ", ".join(ort.get_available_providers())
+    return (
+        f"runtime.provider {provider} needs {' and '.join(missing)}, which ONNX Runtime {ort.__version__} here does not "
+        f"give (it lists {listed}); install a build that has it (onnxruntime-gpu, on a Jetson NVIDIA's own wheel) with "
+        "its CUDA libraries, or set `runtime: {provider: cpu}`"
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 import devices
-from devices.profile import EmulatedPower, Profile, SshReach, load_profile
+from devices.power.rails import find_board
+from devices.power.sampler import SOURCES
+from devices.profile import EmulatedPower, PowerSpec, Profile, SshReach, load_profile
 from devices.yamlfile import YamlError
 
 TEXT = """\
@@ -53,7 +57,29 @@ def test_a_profile_is_read(file: Path) -> None:
     assert (power.rail, power.rate_hz, power.busy_mw) == ("VDD_IN", 100.0, 9000.0)
 
 
-@pytest.mark.parametrize("name", ["emulated-orin-nano", "host"])
+SHIPPED = sorted(path.stem for path in Path(devices.__file__).parent.glob("*.yaml"))
+
+
+def test_every_kind_of_node_has_a_profile() -> None:
+    boards = ("nano", "tx2", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "thor")
+    others = {"emulated-orin-nano", "host", "nvidia-gpu", "rapl-host", "raspberry-pi-5-meter"}
+    assert {f"jetson-{board}" for board in boards} | others <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("host", "emulated-orin-nano")])
+def test_a_profile_of_a_real_node_is_reached_over_ssh_and_metered(name: str) -> None:
+    profile = load_profile(Path(devices.__file__).parent / f"{name}.yaml")
+    assert isinstance(profile.reach, SshReach)
+    assert profile.power
+    assert all(type(spec) in SOURCES for spec in profile.power)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("jetson-")])
+def test_the_rails_of_a_shipped_jetson_are_known(name: str) -> None:
+    assert find_board(name) is not None
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_profiles_bear_their_file_names_and_survive_json(name: str) -> None:
     profile = load_profile(Path(devices.__file__).parent / f"{name}.yaml")
     assert profile.name == name
@@ -132,3 +158,63 @@ def test_rules_between_fields_hold_for_profiles_that_come_as_json(
 def test_power_that_is_not_a_number_is_refused(power: EmulatedPower) -> None:
     with pytest.raises(ValueError, match="finite"):
         msgspec.structs.replace(power, busy_mw=math.nan)
+
+
+METERED = """\
+name: n
+kind: host
+reach: local
+runtime: {provider: cuda}
+power:
+  - source: SOURCE
+    rate_hz: 50
+"""
+GIVEN = {
+    "ina": {"rails": {"VDD_IN": "module"}, "shunt_mohm": {"VDD_IN": 5}},
+    "nvml": {"gpu": "GPU-4f7c"},
+    "rapl": {"gain": 0.05},
+    "scpi": {"host": "10.0.0.9", "gain": 0.01, "offset_mw": 5, "reference": "data sheet"},
+}
+
+
+def metered(source: str, **changes: object) -> str:
+    values = {name: value for name, value in (GIVEN[source] | changes).items() if value is not None}
+    return METERED.replace("SOURCE", source) + "".join(
+        f"    {name}: {json.dumps(value)}\n" for name, value in values.items()
+    )
+
+
+@pytest.mark.parametrize("source", GIVEN)
+def test_every_power_source_is_read_from_yaml_and_has_an_implementation(file: Path, source: str) -> None:
+    file.write_text(metered(source))
+    [spec] = load_profile(file).power
+    assert type(spec) in SOURCES
+    for name, value in GIVEN[source].items():
+        assert getattr(spec, name) == value
+
+
+def test_every_power_source_of_the_union_has_an_implementation() -> None:
+    assert set(get_args(PowerSpec)) == set(SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "message"),
+    [
+        ("ina", {"rails": {"VDD_IN": "emulated"}}, ":8: power[0].rails: Invalid enum value 'emulated'"),
+        ("ina", {"shunt_mohm": {"VDD_IN": 0}}, ":9: power[0].shunt_mohm: Expected `float` > 0"),
+        ("ina", {"shunt_tolerance": 1}, ":10: power[0].shunt_tolerance: Expected `float` < 1"),
+        ("nvml", {"gpu": -1}, ":8: power[0].gpu: Expected `int` >= 0"),
+        ("rapl", {"gain": None}, ":6: power[0]: Object missing required field `gain`"),
+        ("scpi", {"timeout_s": 6}, ":12: power[0].timeout_s: Expected `float` <= 5"),
+        ("scpi", {"unit": "kW"}, ":12: power[0].unit: Invalid enum value 'kW'"),
+        ("scpi", {"offset_mw": None}, ":6: power[0]: Object missing required field `offset_mw`"),
+        ("scpi", {"port": 0}, ":12: power[0].port: Expected `int` >= 1"),
+    ],
+)
+def test_a_wrong_value_of_a_power_source_is_named(
+    file: Path, source: str, changes: dict[str, object], message: str
+) -> None:
+    file.write_text(metered(source, **changes))
+    with pytest.raises(YamlError) as caught:
+        load_profile(file)
+    assert str(caught.value).startswith(f"{file}{message}")

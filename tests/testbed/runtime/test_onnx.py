@@ -181,3 +181,27 @@ def test_a_file_that_is_no_graph_is_named(tmp_path: Path, content: bytes | None)
 def test_a_provider_that_does_not_exist_is_named(doubler: OnnxGraph):
     with pytest.raises(ModelError, match="no runtime provider named 'abacus'"):
         OnnxGraph(doubler.path, provider="abacus")
+
+
+@pytest.mark.parametrize(("provider", "missing"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt")])
+def test_a_provider_that_is_not_installed_is_an_error(doubler: OnnxGraph, provider: str, missing: str):
+    if f"{missing}ExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has it")
+    with pytest.raises(ModelError, match=rf"toy\.onnx: runtime\.provider {provider} needs {missing}ExecutionProvider"):
+        OnnxGraph(doubler.path, provider=provider)
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_provider_that_does_not_start_is_an_error_and_not_the_cpu(
+    doubler: OnnxGraph, monkeypatch: pytest.MonkeyPatch
+):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has it")
+    # As with a build for GPUs on a machine whose GPU does not work: it is listed, and the session goes on without it.
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(ModelError, match=r"needs CUDAExecutionProvider, which .* here does not give"):
+        OnnxGraph(doubler.path, provider="cuda")
+
+
+def test_the_provider_asked_for_is_the_one_that_runs(doubler: OnnxGraph):
+    assert doubler.providers == ["CPUExecutionProvider"]

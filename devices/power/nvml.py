@@ -1,0 +1,227 @@
+"""The power of an NVIDIA GPU as its driver tells it (NVML, package nvidia-ml-py)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devices.errors import DeviceError
+from devices.power.counter import EnergyCounter
+from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
+from devices.profile import NvmlPower
+
+FIELD_POWER_AVERAGE = 185
+FIELD_POWER_INSTANT = 186
+"""NVML_FI_DEV_POWER_AVERAGE and NVML_FI_DEV_POWER_INSTANT in nvml.h."""
+
+AVERAGING_MS = 1000.0
+"""nvml.h on nvmlDeviceGetPowerUsage: the mean over 1 s on Ampere (but GA100) and newer, instantaneous before."""
+
+MAX_DIVERGENCE = 0.05
+"""Difference between the energy counter and the integrated power above which one of them is wrong for us."""
+
+MIN_CHECK_S = 5.0
+"""The counter moves a few times a second, so over a shorter time it may differ by a step alone."""
+
+_AMPERE = 7  # NVML_DEVICE_ARCH_AMPERE
+_GA100 = ("A100", "A800", "A30")
+
+
+class NvmlSource:
+    """One GPU's power; beside it, as parts, what the driver says otherwise of the same power.
+
+    The rail `GPUn` (nvmlDeviceGetPowerUsage) is the card with its memory: scope `module`, without the host that it sits
+    in. `GPUn_INSTANT`, `GPUn_AVERAGE` and `GPUn_COUNTER` (from the energy counter) are other readings of the same
+    watts, so they have the scope `rail` and are never added. The counter is compared with the integrated power.
+    """
+
+    def __init__(
+        self, spec: NvmlPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        del surroundings
+        self._spec = spec
+        self._clock = clock
+        self._nvml: Any = None
+        self._gpu: Any = None
+        self._name = f"GPU {spec.gpu}"
+        self._rail = "GPU"
+        self._fields: dict[int, str] = {}
+        self._lags_ns: dict[str, int] = {}
+        self._counter: EnergyCounter | None = None
+        self._integral_mj = 0.0
+        self._last: Sample | None = None
+        self._first_ns = 0
+        self._zeros = 0
+
+    def probe(self) -> Capability:
+        """Find the GPU and take a first reading of everything that it may tell.
+
+        Raises:
+            DeviceError: no driver, no such GPU, or one that does not tell its power.
+        """
+        self.close()
+        nvml = self._start()
+        try:
+            gpu = self._spec.gpu
+            by = nvml.nvmlDeviceGetHandleByIndex if isinstance(gpu, int) else nvml.nvmlDeviceGetHandleByUUID
+            self._gpu = by(gpu)
+            model = _as_text(nvml.nvmlDeviceGetName(self._gpu))
+            index = int(nvml.nvmlDeviceGetIndex(self._gpu))
+        except nvml.NVMLError as error:
+            raise DeviceError(f"{self._name} is not there: NVML says {error}; see `nvidia-smi -L`") from error
+        self._name, self._rail = f"GPU {self._spec.gpu} ({model})", f"GPU{index}"
+        try:
+            # Initialising proves nothing: on a Jetson it succeeds, and every reading is then refused.
+            if not nvml.nvmlDeviceGetPowerUsage(self._gpu):
+                raise DeviceError(f"{self._name}: NVML gives its power as 0 mW, which no GPU that runs draws")
+        except nvml.NVMLError as error:
+            raise DeviceError(
+                f"{self._name} does not tell its power: NVML says {error}; on a Jetson take source ina or tegrastats"
+            ) from error
+        averaging_ms = self._averaging_ms(model)
+        self._lags_ns = {self._rail: round((averaging_ms or 0) * 1e6 / 2)}
+        rails = [Rail(name=self._rail, scope="module", gain=self._spec.gain)]
+        for field, suffix, field_ms in (
+            (FIELD_POWER_AVERAGE, "AVERAGE", AVERAGING_MS),
+            (FIELD_POWER_INSTANT, "INSTANT", 0.0),
+        ):
+            if self._field_mw([field])[0]:
+                self._fields[field] = rail = f"{self._rail}_{suffix}"
+                self._lags_ns[rail] = round(field_ms * 1e6 / 2)
+                rails.append(Rail(name=rail, scope="rail", gain=self._spec.gain))
+        try:
+            count = nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu)
+        except nvml.NVMLError:
+            # Before Volta there is none.
+            pass
+        else:
+            self._counter = EnergyCounter(f"{self._name}, nvmlDeviceGetTotalEnergyConsumption", mj_per_count=1.0)
+            self._counter.advance(self._clock(), int(count))
+            rails.append(Rail(name=f"{self._rail}_COUNTER", scope="rail", gain=self._spec.gain))
+        return Capability(
+            source="nvml",
+            rails=rails,
+            rate_hz_max=None,
+            averaging_ms=averaging_ms,
+            detail={
+                "model": model,
+                "uuid": _as_text(nvml.nvmlDeviceGetUUID(self._gpu)),
+                "driver": _as_text(nvml.nvmlSystemGetDriverVersion()),
+                "fields": sorted(self._fields),
+                "energy_counter": self._counter is not None,
+            },
+        )
+
+    def read(self) -> list[Sample]:
+        """The power now, in every form that this GPU tells; a reading of 0 mW is left out and counted.
+
+        Raises:
+            DeviceError: not probed, or the GPU no longer answers.
+        """
+        if self._gpu is None:
+            raise DeviceError("NVML was read before it was probed")
+        nvml = self._nvml
+        samples = []
+        try:
+            samples += self._sample(self._rail, nvml.nvmlDeviceGetPowerUsage(self._gpu))
+            self._integrate(samples)
+            if self._fields:
+                for rail, mw in zip(self._fields.values(), self._field_mw(list(self._fields)), strict=True):
+                    samples += self._sample(rail, mw or 0)
+            if self._counter:
+                count = int(nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu))
+                mean = self._counter.advance(self._clock(), count)
+                if mean is not None:
+                    samples.append(Sample(mean[0], f"{self._rail}_COUNTER", mean[1]))
+        except nvml.NVMLError as error:
+            raise DeviceError(f"{self._name} no longer tells its power: NVML says {error}") from error
+        return samples
+
+    def self_check(self) -> SelfCheck:
+        """Whether the energy counter and the integrated power agree, and how many readings were 0."""
+        detail: dict[str, Any] = {"zero_readings": self._zeros}
+        warnings = []
+        if self._zeros:
+            warnings.append(f"{self._name}: {self._zeros} readings of 0 mW were left out")
+        if self._counter and self._last:
+            seconds = (self._last.t_ns - self._first_ns) / 1e9
+            if min(seconds, self._counter.span_s) >= MIN_CHECK_S:
+                integrated_mw, counted_mw = self._integral_mj / seconds, self._counter.total_mj / self._counter.span_s
+                divergence = counted_mw / integrated_mw - 1
+                detail.update(integrated_mw=integrated_mw, counted_mw=counted_mw, divergence=divergence)
+                if abs(divergence) > MAX_DIVERGENCE:
+                    warnings.append(
+                        f"{self._name}: the energy counter gives {counted_mw / 1000:.1f} W, the integrated power "
+                        f"{integrated_mw / 1000:.1f} W, {divergence:+.1%} apart (limit {MAX_DIVERGENCE:.0%})"
+                    )
+            elif seconds >= MIN_CHECK_S:
+                detail["energy_counter_stood_still"] = True
+                warnings.append(
+                    f"{self._name}: the energy counter moved for {self._counter.span_s:.1f} s of {seconds:.1f} s"
+                )
+        return SelfCheck(detail=detail, warnings=warnings)
+
+    def close(self) -> None:
+        """Let go of NVML."""
+        if self._nvml is not None:
+            nvml, self._nvml, self._gpu = self._nvml, None, None
+            # If it is gone already, that is what was asked.
+            with contextlib.suppress(nvml.NVMLError):
+                nvml.nvmlShutdown()
+        self._fields.clear()
+        self._counter, self._last, self._integral_mj, self._zeros = None, None, 0.0, 0
+
+    def _start(self) -> Any:
+        try:
+            nvml = importlib.import_module("pynvml")
+        except ImportError as error:
+            raise DeviceError(
+                "source nvml needs nvidia-ml-py, which this Python does not have: pip install nvidia-ml-py"
+            ) from error
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            raise DeviceError(f"NVML does not start: {error}; is NVIDIA's driver loaded (nvidia-smi)?") from error
+        self._nvml = nvml
+        return nvml
+
+    def _averaging_ms(self, model: str) -> float | None:
+        try:
+            architecture = int(self._nvml.nvmlDeviceGetArchitecture(self._gpu))
+        except self._nvml.NVMLError:
+            return None
+        words = model.replace("-", " ").split()
+        if architecture < _AMPERE or any(word in _GA100 for word in words):
+            return None
+        return AVERAGING_MS
+
+    def _field_mw(self, fields: list[int]) -> list[int | None]:
+        """Field values in mW; None for one that this GPU does not tell."""
+        nvml = self._nvml
+        try:
+            values = nvml.nvmlDeviceGetFieldValues(self._gpu, fields)
+        except nvml.NVMLError:
+            return [None] * len(fields)
+        return [int(value.value.uiVal) if value.nvmlReturn == nvml.NVML_SUCCESS else None for value in values]
+
+    def _sample(self, rail: str, mw: int) -> list[Sample]:
+        if mw <= 0:
+            self._zeros += 1
+            return []
+        return [Sample(self._clock() - self._lags_ns[rail], rail, float(mw))]
+
+    def _integrate(self, samples: list[Sample]) -> None:
+        for sample in samples:
+            if self._last is None:
+                self._first_ns = sample.t_ns
+            else:
+                self._integral_mj += (self._last.mw + sample.mw) / 2 * (sample.t_ns - self._last.t_ns) / 1e9
+            self._last = sample
+
+
+def _as_text(value: Any) -> str:
+    # Older bindings answer in bytes.
+    return value.decode() if isinstance(value, bytes) else str(value)
