@@ -9,9 +9,9 @@ import msgspec
 from devices.errors import DeviceError
 from devices.power.child import Line, LineChild
 from devices.power.jtop_reader import Message
-from devices.power.printed import limits_known, printed_rails
+from devices.power.printed import printed_check, printed_rails
 from devices.power.rails import board_text
-from devices.power.source import Capability, Sample, Surroundings
+from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
 from devices.profile import JtopPower
 
 
@@ -22,7 +22,8 @@ class JtopSource:
         self._spec = spec
         self._root = surroundings.root
         self._child: LineChild | None = None
-        self._rails: list[str] = []
+        self._rails: list[Rail] = []
+        self._waited = 0
 
     def probe(self) -> Capability:
         """Connect to jtop's service and read its first update.
@@ -44,11 +45,10 @@ class JtopSource:
         if not message.rails_mw:
             raise DeviceError("jtop's service shows no power rails on this node")
         model = self._spec.board or board_text(self._root)
-        rails = printed_rails(message.rails_mw, model, self._spec.rails)
-        self._rails = [rail.name for rail in rails]
+        self._rails = printed_rails(message.rails_mw, model, self._spec.rails)
         return Capability(
             source="jtop",
-            rails=rails,
+            rails=self._rails,
             rate_hz_max=1 / message.interval_s,
             averaging_ms=None,
             detail={
@@ -57,7 +57,6 @@ class JtopSource:
                 "interval_ms": message.interval_s * 1000,
                 "stamp": "arrival of the update; the service read the sensor up to one interval earlier",
                 "averaging": "jtop hands on the driver's reading; over how long the sensor averages is not known",
-                "offset_and_step_known": limits_known(rails),
             },
         )
 
@@ -71,6 +70,10 @@ class JtopSource:
             raise DeviceError("the jtop power source was read before it was probed")
         return [sample for line in self._child.take() for sample in self._samples(line)]
 
+    def self_check(self) -> SelfCheck:
+        """Lines left out because they had waited, and whether the sensor's limits on this board are known."""
+        return printed_check("jtop", self._rails, self._waited)
+
     def close(self) -> None:
         """End the process that asks jtop."""
         if self._child:
@@ -79,9 +82,12 @@ class JtopSource:
 
     def _samples(self, line: Line) -> list[Sample]:
         power_mw = _message(line.text).rails_mw
-        if missing := [rail for rail in self._rails if rail not in power_mw]:
+        if missing := [rail.name for rail in self._rails if rail.name not in power_mw]:
             raise DeviceError(f"jtop no longer shows {', '.join(missing)}")
-        return [] if line.t_ns is None else [Sample(line.t_ns, rail, power_mw[rail]) for rail in self._rails]
+        if line.t_ns is None:
+            self._waited += 1
+            return []
+        return [Sample(line.t_ns, rail.name, power_mw[rail.name]) for rail in self._rails]
 
 
 def _message(text: str) -> Message:

@@ -2,64 +2,69 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
+from devices.power.ina import INA3221
 from devices.power.rails import find_board, topology
-from devices.power.source import Rail, Scope
+from devices.power.source import Rail, Scope, SelfCheck
 
 PRINTED_MW = 1.0
 """Both tegrastats and jtop print whole milliwatts."""
-
-GAIN = 0.0025
-SHUNT_LSB_UV = 40
-SHUNT_OFFSET_UV = 80
-"""INA3221: largest gain error, step and largest offset of the shunt voltage (TI SBOS576)."""
 
 NOMINAL_MV: Mapping[str, Mapping[str, int]] = {
     "Jetson AGX Orin": {"VDD_GPU_SOC": 20_000, "VDD_CPU_CV": 20_000, "VIN_SYS_5V0": 5_000},
     "Jetson Orin Nano or NX": {"VDD_IN": 5_000, "VDD_CPU_GPU_CV": 5_000, "VDD_SOC": 5_000},
 }
-"""The voltage at the shunt, by board and rail: the programs print none."""
+"""The voltage at the shunt, by board and rail, because tegrastats prints none."""
 
 
-def printed_rails(found: Iterable[str], model: str, named: Mapping[str, Scope] | None) -> list[Rail]:
+def printed_rails(power_mw: Mapping[str, float], model: str, named: Mapping[str, Scope]) -> list[Rail]:
     """The rails found, each with its scope and the limits of its error.
 
-    Offset and step in mW are the INA3221's in µV over the shunt, times the voltage. Where shunt or voltage is not known
-    (`limits_known`), what stays is the step of the print; the gain holds for every INA3221.
+    Where shunt and voltage are known, offset and step are the INA3221's, as in `devices.power.ina`. Where they are not,
+    the offset is left at 0 and the step at the print's, and `printed_check` says so. The gain holds for every INA3221.
 
     Args:
-        found: the rails in the program's order.
+        power_mw: the program's first reading.
         model: what names the board, as for `topology`.
         named: rails and scopes as the profile names them, which count instead of what is known of the board.
 
     Raises:
         DeviceError: nobody knows which rails make up the whole node, or one of them is missing.
     """
-    scopes = topology(model, found, named)
-    return [_rail(name, scope, *_shunt(model, name)) for name, scope in scopes.items()]
+    scopes = topology(model, power_mw, named)
+    return [_rail(name, scope, model, power_mw[name]) for name, scope in scopes.items()]
 
 
-def limits_known(rails: Iterable[Rail]) -> bool:
-    """Whether offset and step of every rail that is part of the whole are known."""
-    return all(rail.offset_mw > 0 for rail in rails if rail.scope != "rail")
+def printed_check(program: str, rails: Iterable[Rail], waited: int) -> SelfCheck:
+    """What is to be said of a program's readings.
+
+    Args:
+        program: its name.
+        rails: what `printed_rails` gave.
+        waited: lines that came together with a later one, so that nobody knows their time; they are left out.
+    """
+    unknown = [rail.name for rail in rails if rail.scope != "rail" and not rail.offset_mw]
+    warning = (
+        f"{program}: offset and step of {', '.join(unknown)} on this board are not known, "
+        f"so the interval of the energy holds the gain error ({INA3221.gain:.2%}) and the print's step alone"
+    )
+    return SelfCheck(detail={"lines_without_time": waited}, warnings=[warning] if unknown else [])
 
 
-def _rail(name: str, scope: Scope, shunt_uohm: int, nominal_mv: int) -> Rail:
-    mw_per_uv = nominal_mv / shunt_uohm if shunt_uohm else 0.0
+def _rail(name: str, scope: Scope, model: str, mw: float) -> Rail:
+    board = find_board(model)
+    shunt_uohm = board.shunt_uohm.get(name) if board else None
+    nominal_mv = NOMINAL_MV.get(board.name, {}).get(name) if board else None
+    if not shunt_uohm or not nominal_mv:
+        return Rail(name=name, scope=scope, gain=INA3221.gain, lsb_mw=PRINTED_MW)
+    # mV · µV / µΩ = mV · A, that is mW.
+    step_mw = math.hypot(nominal_mv * INA3221.shunt_lsb_uv / shunt_uohm, abs(mw / nominal_mv) * INA3221.bus_lsb_mv)
     return Rail(
         name=name,
         scope=scope,
-        gain=GAIN,
-        offset_mw=SHUNT_OFFSET_UV * mw_per_uv,
-        lsb_mw=PRINTED_MW + SHUNT_LSB_UV * mw_per_uv,
+        gain=INA3221.gain,
+        offset_mw=nominal_mv * INA3221.shunt_offset_uv / shunt_uohm,
+        lsb_mw=PRINTED_MW + step_mw,
     )
-
-
-def _shunt(model: str, rail: str) -> tuple[int, int]:
-    """Shunt in µΩ and voltage in mV; zeros where either is not known."""
-    board = find_board(model)
-    if board is None:
-        return 0, 0
-    shunt_uohm, nominal_mv = board.shunt_uohm.get(rail, 0), NOMINAL_MV.get(board.name, {}).get(rail, 0)
-    return (shunt_uohm, nominal_mv) if shunt_uohm and nominal_mv else (0, 0)

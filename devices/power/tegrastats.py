@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from devices.errors import DeviceError
 from devices.power.child import Line, LineChild
-from devices.power.printed import limits_known, printed_rails
+from devices.power.printed import printed_check, printed_rails
 from devices.power.rails import board_text
-from devices.power.source import Capability, Sample, Surroundings
+from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
 from devices.profile import TegrastatsPower
 from devices.tegrastats import Reading, parse
 
@@ -18,7 +18,8 @@ class TegrastatsSource:
         self._spec = spec
         self._root = surroundings.root
         self._child: LineChild | None = None
-        self._rails: list[str] = []
+        self._rails: list[Rail] = []
+        self._waited = 0
 
     def probe(self) -> Capability:
         """Start tegrastats and read its first line.
@@ -31,18 +32,17 @@ class TegrastatsSource:
         interval_ms = round(1000 / self._spec.rate_hz)
         command = [*self._spec.command, "--interval", str(interval_ms)]
         self._child = LineChild(command, "tegrastats", interval_ms / 1000)
-        found = _reading(self._child.first()).rails_mw
-        if not found:
+        power_mw = _reading(self._child.first()).power_mw
+        if not power_mw:
             raise DeviceError(
                 "tegrastats prints no power here; some L4T releases print it to root alone: let it run as root "
                 "(`command: [sudo, -n, tegrastats]`) or use `source: ina`"
             )
         model = self._spec.board or board_text(self._root)
-        rails = printed_rails(found, model, self._spec.rails)
-        self._rails = [rail.name for rail in rails]
+        self._rails = printed_rails(power_mw, model, self._spec.rails)
         return Capability(
             source="tegrastats",
-            rails=rails,
+            rails=self._rails,
             rate_hz_max=None,
             averaging_ms=None,
             detail={
@@ -51,7 +51,6 @@ class TegrastatsSource:
                 "interval_ms": interval_ms,
                 "stamp": "arrival of the line; the sensor was read before it was printed",
                 "averaging": "tegrastats prints the driver's reading; over how long the sensor averages is not known",
-                "offset_and_step_known": limits_known(rails),
             },
         )
 
@@ -65,6 +64,10 @@ class TegrastatsSource:
             raise DeviceError("the tegrastats power source was read before it was probed")
         return [sample for line in self._child.take() for sample in self._samples(line)]
 
+    def self_check(self) -> SelfCheck:
+        """Lines left out because they had waited, and whether the sensor's limits on this board are known."""
+        return printed_check("tegrastats", self._rails, self._waited)
+
     def close(self) -> None:
         """End tegrastats."""
         if self._child:
@@ -73,9 +76,12 @@ class TegrastatsSource:
 
     def _samples(self, line: Line) -> list[Sample]:
         power_mw = _reading(line.text).power_mw
-        if missing := [rail for rail in self._rails if rail not in power_mw]:
+        if missing := [rail.name for rail in self._rails if rail.name not in power_mw]:
             raise DeviceError(f"tegrastats no longer prints {', '.join(missing)}: {_quote(line.text)}")
-        return [] if line.t_ns is None else [Sample(line.t_ns, rail, power_mw[rail]) for rail in self._rails]
+        if line.t_ns is None:
+            self._waited += 1
+            return []
+        return [Sample(line.t_ns, rail.name, power_mw[rail.name]) for rail in self._rails]
 
 
 def _reading(text: str) -> Reading:

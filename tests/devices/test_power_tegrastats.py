@@ -18,8 +18,7 @@ import pytest
 
 from devices.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.power.printed import GAIN
-from devices.profile import Profile, Runtime, TegrastatsPower
+from devices.profile import JtopPower, Profile, Runtime, TegrastatsPower, load_profile
 from devices.tegrastats import parse
 from tests.devices.tegrastats_lines import L4T_28, L4T_32_NOT_ROOT, L4T_35, L4T_38, L4T_39
 from tests.devices.test_power_sampler import has_ended, integrate_mj
@@ -27,6 +26,19 @@ from tests.devices.test_power_sampler import has_ended, integrate_mj
 FAKE = Path(__file__).parents[1] / "fakes" / "tegrastats"
 DATA = os.environ.get("TESTBED_DATA")
 TX2, ORIN, THOR = "quill", "NVIDIA Jetson AGX Orin Developer Kit", "NVIDIA Jetson AGX Thor Developer Kit"
+PROFILE = """\
+name: orin
+kind: jetson
+reach: local
+runtime: {provider: cpu}
+power:
+  - source: tegrastats
+    rate_hz: 10
+    command: [sudo, -n, tegrastats]
+    rails: {VDD_IN: module}
+  - source: jtop
+    rate_hz: 2
+"""
 T_END_S = 60
 STEP_MS = 5
 
@@ -133,23 +145,27 @@ def test_energy_of_a_known_ramp_is_read_back(node: Node, line: str, model: str, 
 def test_the_capability_says_what_is_known_and_no_more(node: Node) -> None:
     with node.replays([L4T_35]).start(rate_hz=25) as sampler:
         (capability,) = sampler.capabilities
-    rails = {rail.name: (rail.scope, rail.gain, rail.offset_mw, rail.lsb_mw) for rail in capability.rails}
-    # 2 mΩ: 40 µV are 20 mA, which are 400 mW at 20 V and 100 mW at 5 V; the print adds 1 mW.
+        (source,) = sampler.stop().sources
+    rails = {rail.name: (rail.scope, rail.gain, rail.offset_mw, round(rail.lsb_mw)) for rail in capability.rails}
+    # 2 mΩ: 40 µV are 20 mA, which are 400 mW at 20 V and 100 mW at 5 V; the print adds 1 mW. At 5 V, the 0.8 A that
+    # 4025 mW are make 6 mW of the step of the voltage (8 mV), which adds as squares.
     assert rails == {
-        "VDD_GPU_SOC": ("module", GAIN, 800, 401),
-        "VDD_CPU_CV": ("module", GAIN, 800, 401),
-        "VIN_SYS_5V0": ("module", GAIN, 200, 101),
-        "VDDQ_VDD2_1V8AO": ("rail", GAIN, 0, 1),
+        "VDD_GPU_SOC": ("module", 0.0025, 800, 401),
+        "VDD_CPU_CV": ("module", 0.0025, 800, 401),
+        "VIN_SYS_5V0": ("module", 0.0025, 200, 101),
+        "VDDQ_VDD2_1V8AO": ("rail", 0.0025, 0, 1),
     }
+    assert source.check.warnings == []
     assert capability.averaging_ms is None
     assert capability.detail["command"] == [str(FAKE), "--interval", "40"]
-    assert capability.detail["offset_and_step_known"] is True
 
 
 def test_limits_that_nobody_knows_are_said_to_be_unknown(node: Node) -> None:
     with node.replays([L4T_28], TX2).start() as sampler:
         (capability,) = sampler.capabilities
-    assert capability.detail["offset_and_step_known"] is False
+        (source,) = sampler.stop().sources
+    (warning,) = source.check.warnings
+    assert "offset and step of VDD_IN on this board are not known" in warning
     assert {(rail.offset_mw, rail.lsb_mw) for rail in capability.rails} == {(0, 1)}
 
 
@@ -189,6 +205,33 @@ def test_a_program_that_fails_at_once_is_quoted(node: Node) -> None:
         node.replays([L4T_35]).start()
 
 
+def test_a_profile_with_tegrastats_and_jtop_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "orin.yaml"
+    file.write_text(PROFILE)
+    assert load_profile(file).power == [
+        TegrastatsPower(rate_hz=10, command=("sudo", "-n", "tegrastats"), rails={"VDD_IN": "module"}),
+        JtopPower(rate_hz=2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rate_hz: 10", "rate_hz: 200", ":7: power[0].rate_hz: Expected `float` <= 100"),
+        ("rate_hz: 10", "rate_hz: .nan", ":7: power[0].rate_hz: Expected"),
+        ("[sudo, -n, tegrastats]", "[]", ":8: power[0].command: Expected `array` of length >= 1"),
+        ("{VDD_IN: module}", "{VDD_IN: everything}", ":9: power[0].rails: Invalid enum value 'everything'"),
+        ("rate_hz: 2", "rate_hz: 5", ":11: power[1].rate_hz: Expected `float` <= 2"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    file = tmp_path / "orin.yaml"
+    file.write_text(PROFILE.replace(old, new))
+    with pytest.raises(DeviceError) as caught:
+        load_profile(file)
+    assert str(caught.value).startswith(f"{file}{message}")
+
+
 @pytest.mark.parametrize(
     ("what", "error"),
     [
@@ -223,7 +266,8 @@ def test_lines_that_waited_while_the_sampler_stood_still_get_no_time(node: Node)
         continued_ns = time.monotonic_ns()
         os.kill(sampler.pid, signal.SIGCONT)
         node.wait_for_samples(16)
-        sampler.stop()
+        (source,) = sampler.stop().sources
+    assert source.check.detail["lines_without_time"] > 50
     times = [row["t_ns"] for row in node.lines()]
     assert not [t_ns for t_ns in times if stopped_ns + 50_000_000 < t_ns < continued_ns]
     assert len([t_ns for t_ns in times if continued_ns <= t_ns < continued_ns + 5_000_000]) <= 2 * 4
