@@ -322,7 +322,7 @@ def convert(
     """Turn a tegrastats log of any L4T release into JSON lines on standard output."""
     from testbed.convert import convert as run_convert
 
-    done = run_convert(log, sys.stdout.buffer)
+    done = run_convert(log, sys.stdout.fileno())
     if done.foreign:
         errors.print(
             f"testbed: {log}: {done.foreign} of {done.lines} lines are not tegrastats', "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 import msgspec
 
@@ -50,8 +51,12 @@ class Converted:
     first_foreign: int | None = None
 
 
-def convert(log: Path, out: BinaryIO) -> Converted:
+def convert(log: Path, out: int) -> Converted:
     """Write a row for each line of tegrastats in a log; `-` is standard input.
+
+    Args:
+        log: the file.
+        out: the file descriptor that the rows are written to.
 
     Raises:
         DataError: the log cannot be read, holds no line of tegrastats, or the rows cannot be written.
@@ -120,11 +125,12 @@ def _lines(file: TextIO, log: Path) -> Iterator[str]:
         whole = ended
 
 
-def _write(out: BinaryIO, data: bytes) -> None:
+def _write(out: int, data: bytes) -> None:
+    # Past Python's buffer: each row at once, for a log that is still being written, and nothing is left to be written
+    # at the end, when nobody would hear that it failed.
     try:
-        out.write(data)
-        # Each row at once, for a log that is still being written.
-        out.flush()
+        while data:
+            data = data[os.write(out, data) :]
     except BrokenPipeError:
         raise
     except OSError as error:

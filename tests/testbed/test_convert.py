@@ -16,6 +16,7 @@ from tests.devices.tegrastats_lines import L4T_21, L4T_28, L4T_32, L4T_32_NOT_RO
 ROOT = Path(__file__).parents[2]
 DATA = os.environ.get("TESTBED_DATA")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # it would flush where the code forgot to
 COMMAND = [sys.executable, "-m", "testbed", "convert"]
 KEYS = [
     "line",
