@@ -114,7 +114,11 @@ class _Channel:
 
     def __init__(self, spec: PowerSpec, surroundings: Surroundings) -> None:
         self.source = SOURCES[type(spec)](spec, surroundings)
-        self.capability = self.source.probe()
+        try:
+            self.capability = self.source.probe()
+        except BaseException:
+            self.source.close()
+            raise
         self.scopes = {rail.name: rail.scope for rail in self.capability.rails}
         self.lateness = _LatenessCounter()
         self.samples = 0

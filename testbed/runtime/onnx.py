@@ -129,9 +129,9 @@ class OnnxGraph:
 def _no_provider(provider: str, missing: list[str]) -> str:
     listed = ", ".join(ort.get_available_providers())
     return (
-        f"runtime.provider {provider} needs {' and '.join(missing)}, which ONNX Runtime {ort.__version__} here does not "
-        f"give (it lists {listed}); install a build that has it (onnxruntime-gpu, on a Jetson NVIDIA's own wheel) with "
-        "its CUDA libraries, or set `runtime: {provider: cpu}`"
+        f"runtime.provider {provider} needs {' and '.join(missing)}, which ONNX Runtime {ort.__version__} here does "
+        f"not give (it lists {listed}); install a build that has it (onnxruntime-gpu, on a Jetson NVIDIA's own wheel) "
+        "with its CUDA libraries, or set `runtime: {provider: cpu}`"
     )
 
 

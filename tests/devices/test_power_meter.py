@@ -200,8 +200,11 @@ def test_a_slow_meter_does_not_hold_up_a_fast_sensor(meter: FakeMeter, tmp_path:
 
 
 def test_two_sources_of_one_name_and_rail_are_refused(meter: FakeMeter, tmp_path: Path) -> None:
+    # The fake serves one client at a time, so that two of them are needed to come that far.
     other = FakeMeter()
-    # One client at a time each, so that two meters are needed to come that far.
-    with pytest.raises(DeviceError, match="two power sources give scpi METER; name the rail otherwise"):
-        PowerSampler.start(profile(spec(meter), spec(other)), "pi", tmp_path / "power.jsonl", tmp_path / "none")
-    other.close()
+    try:
+        both = profile(spec(meter), spec(other))
+        with pytest.raises(DeviceError, match="two power sources give scpi METER; name the rail otherwise"):
+            PowerSampler.start(both, "pi", tmp_path / "power.jsonl", tmp_path / "none").close()
+    finally:
+        other.close()

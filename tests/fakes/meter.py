@@ -33,7 +33,7 @@ class FakeMeter:
         self.port: int = self._server.getsockname()[1]
         self._clients: list[socket.socket] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
