@@ -78,6 +78,36 @@ class InaPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         _finite(self, "rate_hz", "shunt_tolerance")
 
 
+class TegrastatsPower(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="tegrastats"
+):
+    """NVIDIA's tegrastats, run by the sampler; `--interval` is added to `command`, in whole ms.
+
+    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
+    place of what `devices.power.rails` knows of the board; those not named are parts.
+    """
+
+    # One line a second is tegrastats' own interval; a read of four rails takes a few ms.
+    rate_hz: Annotated[float, msgspec.Meta(ge=1, le=100)]
+    command: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("tegrastats",)
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = {}
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz")
+
+
+class JtopPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="jtop"):
+    """The service of jetson-stats, which advises 500 ms or more. `board` and `rails` are as for tegrastats."""
+
+    rate_hz: Annotated[float, msgspec.Meta(ge=0.2, le=2)]
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = {}
+
+    def __post_init__(self) -> None:
+        _finite(self, "rate_hz")
+
+
 class NvmlPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="nvml"):
     """One NVIDIA GPU, read through its driver's NVML.
 
@@ -140,7 +170,7 @@ class ScpiMeterPower(
             _finite(self, "averaging_ms")
 
 
-PowerSpec: TypeAlias = EmulatedPower | InaPower | NvmlPower | RaplPower | ScpiMeterPower
+PowerSpec: TypeAlias = EmulatedPower | InaPower | TegrastatsPower | JtopPower | NvmlPower | RaplPower | ScpiMeterPower
 """The union of all power sources, told apart by their `source:`."""
 
 

@@ -314,6 +314,25 @@ def calibrate(
     console.print(exit_block(found), highlight=False, markup=False, soft_wrap=True)
 
 
+@app.command()
+@_readable
+def convert(
+    log: Annotated[Path, typer.Argument(help="a log of tegrastats; - is standard input", metavar="FILE.log")],
+) -> None:
+    """Turn a tegrastats log of any L4T release into JSON lines on standard output."""
+    from testbed.convert import convert as run_convert
+
+    done = run_convert(log, sys.stdout.fileno())
+    if done.foreign:
+        errors.print(
+            f"testbed: {log}: {done.foreign} of {done.lines} lines are not tegrastats', "
+            f"the first is line {done.first_foreign}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def _check_exit(policy: str, accumulate: str) -> None:
     from typing import get_args
 

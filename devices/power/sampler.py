@@ -23,23 +23,29 @@ import msgspec
 from devices.errors import DeviceError
 from devices.power.emulated import EmulatedSource
 from devices.power.ina import InaSource
+from devices.power.jtop import JtopSource
 from devices.power.meter import ScpiMeterSource
 from devices.power.nvml import NvmlSource
 from devices.power.rapl import RaplSource
 from devices.power.source import PowerSource, Sample, Scope, SelfCheck, SelfChecking, Surroundings
+from devices.power.tegrastats import TegrastatsSource
 from devices.profile import (
     EmulatedPower,
     InaPower,
+    JtopPower,
     NvmlPower,
     PowerSpec,
     Profile,
     RaplPower,
     ScpiMeterPower,
+    TegrastatsPower,
 )
 
 SOURCES: dict[type[PowerSpec], Callable[[Any, Surroundings], PowerSource]] = {
     EmulatedPower: EmulatedSource,
     InaPower: InaSource,
+    TegrastatsPower: TegrastatsSource,
+    JtopPower: JtopSource,
     NvmlPower: NvmlSource,
     RaplPower: RaplSource,
     ScpiMeterPower: ScpiMeterSource,

@@ -71,7 +71,7 @@ class PowerSource(Protocol):
         """
 
     def read(self) -> list[Sample]:
-        """One sample per rail.
+        """The samples since the previous read: one per rail, or what has arrived of itself.
 
         Raises:
             DeviceError: it can no longer be read.

@@ -121,7 +121,7 @@ def test_the_shipped_host_is_not_metered() -> None:
         ("reference: made up", "reference: ''", ":20: power[0].reference: Expected `str` matching"),
         ("reference: made up", "references: x", ":20: power[0].references: Object contains unknown field"),
         ("    rail: VDD_IN\n", "", ":14: power[0]: Object missing required field `rail`"),
-        ("source: emulated", "source: tegrastats", ":14: power[0].source: Invalid value 'tegrastats'"),
+        ("source: emulated", "source: thermometer", ":14: power[0].source: Invalid value 'thermometer'"),
         ("name: edge-1", "name: 7", ":1: name: Expected `str`, got `int`"),
         ("kind: emulated", "kind: host", ":9: emulates: Expected `emulates:` on kind emulated only"),
     ],
