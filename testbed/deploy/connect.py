@@ -52,7 +52,7 @@ async def _one(node: str, target: str, tunnel: asyncssh.SSHClientConnection | No
                 known_hosts=known or b"",
                 keepalive_interval=KEEPALIVE_S,
                 keepalive_count_max=KEEPALIVES,
-                **_parts(target),
+                **parts(target),
             ),
             CONNECT_S,
         )
@@ -79,7 +79,7 @@ async def _one(node: str, target: str, tunnel: asyncssh.SSHClientConnection | No
     return connection
 
 
-def _parts(target: str) -> dict[str, Any]:
+def parts(target: str) -> dict[str, Any]:
     """USER@HOST:PORT, all but the host optional, as asyncssh's arguments."""
     found = re.fullmatch(r"(?:(.+)@)?(?:\[(.+)\]|([^@:]+)|([^@\[]*:[^@\[]*:[^@\[]*))(?::(\d+))?", target)
     if found is None:
@@ -90,7 +90,7 @@ def _parts(target: str) -> dict[str, Any]:
 
 
 async def _options(target: str) -> asyncssh.SSHClientConnectionOptions:
-    options = await asyncssh.SSHClientConnectionOptions.construct(config=(), **_parts(target))
+    options = await asyncssh.SSHClientConnectionOptions.construct(config=(), **parts(target))
     assert isinstance(options, asyncssh.SSHClientConnectionOptions)  # noqa: S101  (it says less in its types)
     return options
 

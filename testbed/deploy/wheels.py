@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -28,6 +29,9 @@ DISTRIBUTION = "neucodex-testbed"
 PACKAGES = ("testbed", "devices")
 MODULES = {"numpy": "numpy", "pyzmq": "zmq", "msgspec": "msgspec", "pyyaml": "yaml", "onnxruntime": "onnxruntime"}
 """What each of the node's requirements is imported as."""
+
+_CACHING = threading.Lock()
+"""Two nodes that are opened at once must not make the same wheel or download twice."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same sources make the same bytes
 
@@ -109,29 +113,34 @@ def download(wanted: list[Requirement], python: Python, cache: Path) -> list[Pat
     """
     key = document_digest([sorted(map(str, wanted)), python.short, python.machine, list(python.libc)])[:16]
     folder = cache / "wheels" / key
-    if not folder.exists():
-        part = folder.with_name(f".{key}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--dest",
-            str(part),
-        ]
-        command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python.short]
-        for platform in python.platforms():
-            command += ["--platform", platform]
-        done = subprocess.run(
-            [*command, *map(str, wanted), "pip"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise DeployError((errors or done.stderr.strip().splitlines() or ["pip download failed"])[-1])
-        part.rename(folder)
+    with _CACHING:
+        if not folder.exists():
+            part = folder.with_name(f".{key}.{os.getpid()}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--dest",
+                str(part),
+            ]
+            command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python.short]
+            for platform in python.platforms():
+                command += ["--platform", platform]
+            done = subprocess.run(
+                [*command, *map(str, wanted), "pip"],
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+            if done.returncode:
+                errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+                raise DeployError((errors or done.stderr.strip().splitlines() or ["pip download failed"])[-1])
+            part.rename(folder)
     return sorted(folder.glob("*.whl"))
 
 
@@ -157,15 +166,16 @@ def testbed_wheel(cache: Path) -> Path:
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
     wheel = cache / "testbed" / digest / f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
-    if not wheel.exists():
-        wheel.parent.mkdir(parents=True, exist_ok=True)
-        part = wheel.with_name(f".{os.getpid()}.part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in files.items():
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-        part.rename(wheel)
+    with _CACHING:
+        if not wheel.exists():
+            wheel.parent.mkdir(parents=True, exist_ok=True)
+            part = wheel.with_name(f".{os.getpid()}.part")
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, data in files.items():
+                    entry = zipfile.ZipInfo(name, _EPOCH)
+                    entry.external_attr = 0o644 << 16
+                    archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+            part.rename(wheel)
     return wheel
 
 

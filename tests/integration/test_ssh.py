@@ -26,7 +26,9 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = os.geteuid() == 0
 ROOT_FOLDER = Path(__file__).parents[2]
-SPLIT = {"mode": "co_inference", "model": "coded", "codec": "packed", "exit": {"threshold": 0.9}}
+RECIPE = ROOT_FOLDER / "experiments" / "train" / "quickstart.yaml"
+MODELS = {"plain": {"recipe": str(RECIPE), "variant": "plain"}}
+SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed", "exit": {"threshold": 0.9}}
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +56,10 @@ class Bench:
     """A lab whose edge and cloud are nodes behind sshd."""
 
     def __init__(self, lab, nodes: Lan) -> None:
-        self.lab, self.nodes = lab, nodes
+        self.lab, self.nodes, self.slowdown = lab, nodes, 30.0
 
     def device(self, node: Node, **changes) -> Path:
-        like, slow = ("emulated-orin-nano", 30) if node.name == "edge" else ("host", None)
+        like, slow = ("emulated-orin-nano", self.slowdown) if node.name == "edge" else ("host", None)
         keys = {
             "reach": {"ssh": node.name},
             "python": sys.executable,
@@ -71,7 +73,7 @@ class Bench:
             "edge": self.device(self.nodes.edge, **dict(edge)),
             "cloud": self.device(self.nodes.cloud, **dict(cloud)),
         }
-        return self.lab.experiment(*(cells or (SPLIT,)), **devices, **keys)
+        return self.lab.experiment(*(cells or (SPLIT,)), **devices, models=MODELS, **keys)
 
     def start(self, experiment: Path, *words: str):
         return self.lab.start("run", experiment, "--results", self.lab.results, *words)
@@ -110,6 +112,7 @@ class Bench:
 
 
 def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(bench, lab) -> None:
+    bench.slowdown = 3.0
     experiment = bench.experiment(repeats=2)
 
     done = bench.run(experiment)
@@ -124,7 +127,7 @@ def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(b
     assert set(remote.power["node"]) == {"bench-edge"}
     remote_answers = remote.requests[["sample_index", "prediction", "exit_timestep"]].to_numpy().tolist()
 
-    done = lab.run("run", lab.experiment(SPLIT, repeats=2), "--results", lab.results)
+    done = lab.run("run", lab.experiment(SPLIT, repeats=2, models=MODELS), "--results", lab.results)
 
     assert done.code == 0, done.text
     (local,) = lab.cells()
