@@ -103,6 +103,7 @@ class Worker:
         await asyncio.wait({self._ended}, timeout=grace_s)
         await self.process.stop(0.5)
         await asyncio.wait({self._ended})
+        self._ended.exception()  # a lost connection has been told of, or nobody was waiting
 
     async def _watch(self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool) -> Any:
         started = self._last_word = time.monotonic()

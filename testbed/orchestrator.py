@@ -125,7 +125,11 @@ class Orchestrator:
             raise NodeFailures("reaching nodes", failures)
         cloud, edge = (attempt.profiles[role] for role in ROLES)
         alone = cloud.address == "localhost" or cloud.address.startswith("127.") or cloud.address == "::1"
-        if alone and len({await each.boot_id() for each in self._deployers.values()}) > 1:
+        if (
+            attempt.config.mode != "edge_only"
+            and alone
+            and len({await each.boot_id() for each in self._deployers.values()}) > 1
+        ):
             raise DeployError(
                 f"{cloud.name}: {edge.name} is another machine and cannot reach {cloud.address}; set `address:` in the "
                 "profile to where the edge reaches this node"

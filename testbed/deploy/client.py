@@ -59,7 +59,8 @@ class StewardClient:
         Raises:
             DeployError: there is no Python on it that can run one.
         """
-        command = f"exec {shlex.quote(python)} -u -c {shlex.quote(BOOT)} {SERVICE} --run {shlex.quote(run)}"
+        program = f"~/{shlex.quote(python[2:])}" if python.startswith("~/") else shlex.quote(python)
+        command = f"exec {program} -u -c {shlex.quote(BOOT)} {SERVICE} --run {shlex.quote(run)}"
         process = await connection.create_process(command, encoding=None)
         client = cls(node, process)
         sources = [(name, "") if name == "testbed" else (name, _source(name)) for name in (*MODULES, SERVICE)]

@@ -169,6 +169,10 @@ class SshDeployer:
         self._owed = [owed for owed in self._owed if owed[:2] != (run, role)] + [(run, role, attempt)]
         steward = self._answering()
         for name in await steward.ask("list", run=run, role=role):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise DeployError(
+                    f"{self._profile.name}: it says that a worker recorded {name!r}, which leads elsewhere"
+                )
             write_atomically(attempt / role / name, await steward.get(run=run, role=role, name=name))
         await steward.ask("remove", run=run, role=role)
         self._owed.remove((run, role, attempt))
@@ -176,6 +180,8 @@ class SshDeployer:
     async def close(self) -> None:
         """End the steward, which gives the lease back, and the connection."""
         if self._steward is not None:
+            with contextlib.suppress(ConnectionLost, DeployError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._steward.ask("bye"), ALIVE_S)
             self._steward.close()
         if self._connection is not None:
             self._connection.close()

@@ -49,7 +49,8 @@ class Inbox:
 
     @staticmethod
     def _silent(number: int, frame: Any) -> None:
-        # Raised out of whatever is going on, a blocked write among it.
+        # Raised out of whatever is going on, a blocked write among it; and again, should its clean-up block as well.
+        signal.alarm(1)
         raise Over(f"the workstation was silent for {SILENCE_S} s")
 
     def absorb(self, timeout_s: float | None) -> None:
@@ -117,6 +118,7 @@ class Steward:
             "list": self._list,
             "remove": self._remove,
             "beat": lambda request: None,
+            "bye": lambda request: self._end(),
         }
 
     def serve(self) -> None:
