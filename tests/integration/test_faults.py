@@ -102,6 +102,21 @@ def test_stopped_worker_fails_its_cell_as_silent(lab, role) -> None:
     assert "limit 1.5 s" in reason
 
 
+def test_workers_of_an_orchestrator_that_falls_silent_end_themselves(lab) -> None:
+    running = lab.start("run", lab.experiment(SPLIT), "--results", lab.results, "--set", "deadlines.silence_s=1.5")
+    lab.wait_until_measuring()
+
+    running.signal(signal.SIGSTOP)  # as a workstation without power: nothing is closed
+
+    lab.wait_until_nodes_are_gone()
+    running.signal(signal.SIGCONT)
+    done = running.outcome()
+    assert done.code == 1, done.text
+    (cell,) = lab.cells()
+    assert "ended with exit code 4" in cell.status.reasons[0]
+    assert "the orchestrator was silent for 1.5 s" in cell.status.reasons[0]
+
+
 def test_first_interrupt_ends_at_the_next_request_and_collects(lab) -> None:
     experiment = lab.experiment(EDGE_ONLY, SPLIT, scenario={"requests": 400, "warmup": 1})
     running = lab.start("run", experiment, "--results", lab.results)

@@ -1,0 +1,72 @@
+"""What a node is sent: this testbed, and the packages that it lacks, and no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from testbed.deploy import wheels
+from testbed.errors import DeployError
+
+ORIN = wheels.Python("/usr/bin/python3", "3.10.12", "aarch64", ("glibc", "2.35"))
+SERVER = wheels.Python("/usr/bin/python3", "3.13.1", "x86_64", ("glibc", "2.41"))
+WHOLE: dict[str, str | None] = {
+    "numpy": "2.2.0",
+    "zmq": "27.0",
+    "msgspec": "0.20.0",
+    "yaml": "6.0",
+    "onnxruntime": "1.23",
+}
+
+
+def lacking(python: wheels.Python, **changes: str | None) -> list[str]:
+    return [str(requirement) for requirement in wheels.lacking(WHOLE | changes, python)]
+
+
+def test_node_that_has_all_is_sent_nothing() -> None:
+    assert lacking(ORIN) == []
+
+
+def test_only_what_is_missing_or_too_old_is_sent() -> None:
+    assert lacking(SERVER, msgspec=None, yaml="5.4.1") == ["msgspec>=0.19", "PyYAML>=6"]
+
+
+def test_vendors_own_build_is_used_as_it_is() -> None:
+    assert lacking(ORIN, onnxruntime="1.23.0+nv24.08", numpy="2.0.0rc1") == []
+    assert lacking(ORIN, onnxruntime="") == []  # it is there, and does not say which it is
+
+
+def test_beside_a_runtime_that_stays_numpy_is_of_the_version_that_any_build_takes() -> None:
+    assert lacking(ORIN, numpy="1.21.5") == ["numpy<2,>=1.26"]
+    assert lacking(ORIN, numpy="1.21.5", onnxruntime=None) == ["numpy>=1.26", "onnxruntime>=1.18"]
+    assert lacking(SERVER, numpy=None) == ["numpy>=1.26"]  # there is no numpy 1 for this Python
+
+
+def test_what_to_type_on_the_node_is_a_whole_command() -> None:
+    wanted = wheels.lacking(WHOLE | {"zmq": None, "msgspec": None}, ORIN)
+
+    assert wheels.install_command(ORIN, wanted) == "/usr/bin/python3 -m pip install 'pyzmq>=26' 'msgspec>=0.19'"
+
+
+def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
+    assert ORIN.platforms()[0] == "manylinux_2_35_aarch64"
+    assert ORIN.platforms()[-1] == "manylinux_2_17_aarch64"
+    with pytest.raises(DeployError, match="C library"):
+        wheels.Python("/usr/bin/python3", "3.12.0", "x86_64", ("", "")).platforms()
+
+
+def test_testbed_is_a_wheel_that_pip_takes_and_that_is_the_same_each_time(tmp_path) -> None:
+    wheel = wheels.testbed_wheel(tmp_path / "one")
+    assert wheels.testbed_wheel(tmp_path / "two").read_bytes() == wheel.read_bytes()
+
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
+    subprocess.run([*command, str(tmp_path / "there"), str(wheel)], check=True, stderr=subprocess.DEVNULL)
+
+    for module in ("testbed/worker/__main__.py", "testbed/steward/service.py", "devices/host.yaml"):
+        assert (tmp_path / "there" / module).is_file()
+    (info,) = (tmp_path / "there").glob("*.dist-info")
+    needs = [line for line in (info / "METADATA").read_text().splitlines() if line.startswith("Requires-Dist")]
+    assert needs == [f"Requires-Dist: {requirement}" for requirement in wheels.requirements()]
+    assert len(needs) == 5
