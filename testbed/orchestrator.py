@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from devices.profile import Profile, SshReach
+from devices.profile import Profile, Settings, SshReach
 from testbed.control import ControlHub, Worker
 from testbed.deploy.deployer import Deployer
 from testbed.deploy.local import LocalDeployer
@@ -31,6 +31,8 @@ ATTEMPT_FILE = "attempt.json"
 """Written last into an attempt's folder: an attempt without it was interrupted."""
 
 GOODBYE_S = 3.0
+RESTORE_S = 20.0
+"""How much longer a worker may take to end that puts its board's settings back: each tool takes a second or two."""
 CANCEL_S = 10.0
 ROLES: tuple[Role, Role] = ("cloud", "edge")
 
@@ -69,6 +71,10 @@ def deployer(profile: Profile) -> Deployer:
     return LocalDeployer(profile)
 
 
+def _goodbye_s(profile: Profile) -> float:
+    return GOODBYE_S + (RESTORE_S if profile.settings != Settings() else 0.0)
+
+
 class Orchestrator:
     """Runs attempts, one after the other; `cancel` ends the running one at its next request."""
 
@@ -96,7 +102,9 @@ class Orchestrator:
             try:
                 return await self._measure(hub, deployers, attempt)
             finally:
-                await asyncio.gather(*(worker.dismiss(GOODBYE_S) for worker in self._workers.values()))
+                await asyncio.gather(
+                    *(worker.dismiss(_goodbye_s(attempt.profiles[worker.role])) for worker in self._workers.values())
+                )
                 for role in ROLES:
                     await deployers[role].fetch(role, attempt.folder)
                 self._workers = {}
@@ -150,6 +158,7 @@ class Orchestrator:
                 control_public=hub.keys.public,
                 keys=hub.client_keys[role],
                 node=node,
+                root=attempt.profiles[role].root,
             )
             process = await deployers[role].start(
                 role, self.run, start, attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.name}-{role}.log"
@@ -177,6 +186,7 @@ class Orchestrator:
                 bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if role == "edge" else None,
                 bundle_hash=attempt.bundle_hash if role == "edge" else None,
                 out_dir=folder.node_folder(attempt.folder, role),
+                run=self.run,
                 data_endpoint=answers["cloud"].data_endpoint if role == "edge" else None,
                 data_keys=keys,
                 data_server_public=server.public if server is not None and role == "edge" else None,

@@ -62,6 +62,7 @@ class Load(_Body, frozen=True, kw_only=True):
     bundle: str | None
     bundle_hash: str | None
     out_dir: str
+    run: str = ""
     data_endpoint: str | None = None
     data_keys: KeyPair | None = None
     data_server_public: Z85Key | None = None
@@ -107,12 +108,16 @@ class Bye(_Body, frozen=True, kw_only=True):
 
 
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The line of JSON that a worker reads from its standard input: keys never stand on a command line."""
+    """The line of JSON that a worker reads from its standard input: keys never stand on a command line.
+
+    `root` is the profile's: where the worker looks for what its board says of itself before a profile is loaded.
+    """
 
     control_endpoint: str
     control_public: Z85Key
     keys: KeyPair
     node: str
+    root: str = "/"
 
 
 class Hello(_Body, frozen=True, kw_only=True):
