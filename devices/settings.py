@@ -142,7 +142,7 @@ class AppliedSettings:
         locked = re.search(r"gpuClkMin (\d+), gpuClkMax (\d+)", done.output)
         if not locked or locked.groups() != (str(mhz), str(mhz)):
             raise DeviceError(
-                f"GPU {gpu} was not locked at {mhz} MHz; nvidia-smi said: {done.output}. "
+                f"GPU {gpu} was not locked at {mhz} MHz; nvidia-smi said: {' '.join(done.output.split())} "
                 "`nvidia-smi -q -d SUPPORTED_CLOCKS` lists what it has"
             )
 

@@ -27,9 +27,11 @@ def throttle_counters(machine: Machine) -> dict[str, int]:
     counters: dict[str, int] = {}
     for hwmon in machine.glob("sys/class/hwmon/hwmon*"):
         name = read(hwmon / "name") or hwmon.name
-        for path in sorted([*hwmon.glob("oc*_event_cnt"), *hwmon.glob("curr*_crit_alarm")]):
-            label = read(hwmon / path.name.replace("curr", "in").replace("_crit_alarm", "_label"))
-            _take(counters, f"{name} {label} {path.name}" if label else f"{name} {path.name}", path)
+        for path in sorted(hwmon.glob("oc*_event_cnt")):
+            _take(counters, f"{name} {path.name}", path)
+        for path in sorted(hwmon.glob("curr*_crit_alarm")):
+            rail = read(hwmon / path.name.replace("curr", "in").replace("_crit_alarm", "_label"))
+            _take(counters, f"{name} {rail} {path.name}" if rail else f"{name} {path.name}", path)
     for path in machine.glob("sys/devices/platform/*-throttle-alert/thermal_trip_event"):
         _take(counters, f"{path.parent.name} {path.name}", path)
     for device in machine.glob("sys/class/thermal/cooling_device*"):

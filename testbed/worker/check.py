@@ -193,7 +193,7 @@ def _runtime(profile: Profile) -> Iterator[CheckLine]:
 def _power(profile: Profile, seconds: float) -> Iterator[CheckLine]:
     if not profile.power:
         fix = "name a source under `power:` in the profile if its energy is to be measured (docs/hardware.md)"
-        yield CheckLine(state="warning", what="power", seen="not metered: its energy stays blank", fix=fix)
+        yield CheckLine(state="warning", what="metering", seen="none: its energy stays blank", fix=fix)
     for spec in profile.power:
         name = str(msgspec.to_builtins(spec)["source"])
         with tempfile.TemporaryDirectory(prefix="neucodex-testbed-") as folder:

@@ -66,6 +66,7 @@ class Lab:
 
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder, self.results = folder, folder / "results"
+        self.environment = dict(ENVIRONMENT)
         self.results.mkdir()
         for name in ("models", "bundles"):
             (self.results / name).symlink_to(models / name)
@@ -105,7 +106,7 @@ class Lab:
         out, err = (self.folder / f"{len(self._started)}.{stream}" for stream in ("out", "err"))
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [TESTBED, *arguments], cwd=self.folder, stdout=stdout, stderr=stderr, env=ENVIRONMENT
+                [TESTBED, *arguments], cwd=self.folder, stdout=stdout, stderr=stderr, env=self.environment
             )
         self._started.append(Running(process, out, err))
         return self._started[-1]
