@@ -90,10 +90,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One node.
 
-    `python` is the interpreter on the node (None: the orchestrator's own); `address` is where other
-    nodes reach its data plane, and `data_port` 0 is any free port. With an empty `power` the node is not
-    metered and its energy stays blank. `root` is where /sys, /proc and /etc are looked for on the node: anything
-    but / is a made-up tree, for tests, and the manifest shows it.
+    `python` is the interpreter on the node (None: the orchestrator's own, or python3 over SSH); `address` is where
+    other nodes reach its data plane, and `data_port` 0 is any free port. `folder` is where a node over SSH keeps the
+    testbed's files and its lease (None: ~/.cache/neucodex, with the lease where every user of the machine sees it).
+    With an empty `power` the node is not metered and its energy stays blank. `root` is where /sys, /proc and /etc are
+    looked for on the node: anything but / is a made-up tree, for tests, and the manifest shows it.
     """
 
     name: Text
@@ -103,6 +104,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     python: Text | None = None
     address: Text = "127.0.0.1"
     data_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    folder: Text | None = None
     root: Text = "/"
     power: list[PowerSpec] = []
     emulates: Emulation | None = None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import getpass
 import json
 import os
 import random
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,12 +28,13 @@ import testbed
 from devices.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.data.datasets import load, source_digest
-from testbed.errors import DeployError, ExperimentError, ModelError, RecordError, TestbedError
+from testbed.deploy.deployer import Claim
+from testbed.errors import DeployError, ExperimentError, ModelError, NodeFailures, RecordError, TestbedError
 from testbed.exitrule import ExitRule, resolve
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
 from testbed.link.codec import CodecBook, CodecError
 from testbed.link.messages import CellConfig, Role
-from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator
+from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator, deployer
 from testbed.record.log import write_atomically, write_json
 from testbed.record.reader import read_cell, read_document
 from testbed.record.schema import SCHEMA_VERSION, Manifest, Status
@@ -188,6 +192,10 @@ class Campaign:
         self._observer = observer
         self._invocation = invocation
         self._orchestrator: Orchestrator | None = None
+        claim = Claim(
+            f"{getpass.getuser()}@{socket.gethostname()}", plan.experiment.name, uuid.uuid4().hex[:CELL_DIGITS]
+        )
+        self._deployers = {role: deployer(profile, claim) for role, profile in plan.profiles.items()}
         self._task: asyncio.Task[Any] | None = None
         self.interrupts = 0
 
@@ -227,17 +235,19 @@ class Campaign:
                     number, len(missing), f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})"
                 )
                 run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
-                self._orchestrator = Orchestrator(run, self._observer.phase)
+                self._orchestrator = Orchestrator(run, self._observer.phase, self._deployers)
                 (cell.folder / "status.json").unlink(missing_ok=True)
                 try:
                     await self._orchestrator.attempt(self._attempt(cell, repeat))
                 except (TestbedError, DeviceError) as error:
                     failures[cell.cell].append(f"repeat {repeat}: {error}")
                     self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
-                    if isinstance(error, DeployError):
+                    if _unusable(error):
                         break
                 finally:
                     self._orchestrator = None
+        for node in self._deployers.values():
+            await node.close()
         statuses = []
         for cell in self.plan.cells:
             if cell.cell in touched or not (cell.folder / "status.json").exists():
@@ -365,6 +375,12 @@ class Campaign:
         status = Status(schema=SCHEMA_VERSION, state=state, valid=valid, reasons=why, repeats_done=done)
         write_json(cell.folder / "status.json", status)
         return status
+
+
+def _unusable(error: Exception) -> bool:
+    """Whether a node could not be used at all, so that the other repeats would fare no better."""
+    every = error.failures.values() if isinstance(error, NodeFailures) else [error]
+    return any(isinstance(each, DeployError) for each in every)
 
 
 def _check_codec(spec: CellSpec, card: ModelCard, folder: Path) -> None:

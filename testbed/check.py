@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +16,8 @@ import msgspec
 from devices.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.control import ControlHub, Worker
-from testbed.deploy.deployer import Deployer
-from testbed.errors import DeployError, LinkError, TestbedError
+from testbed.deploy.deployer import Claim, Deployer
+from testbed.errors import DeployError, TestbedError
 from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import deployer
@@ -61,15 +63,19 @@ def check(paths: Sequence[Path], on_node: Callable[[str], None] = lambda node: N
 
 
 async def _check_node(profile: Profile) -> list[CheckLine]:
+    claim = Claim(f"{getpass.getuser()}@{socket.gethostname()}", "testbed check", uuid.uuid4().hex)
+    node = deployer(profile, claim)
+    start = time.monotonic()
     try:
-        node = deployer(profile)
-        start = time.monotonic()
+        await node.open()
         answer = await _ask(node, profile)
-    except DeployError as error:
+        how = "this machine" if profile.reach == "local" else f"ssh {profile.reach.ssh}"
+        reach = CheckLine(state="ok", what="reach", seen=f"{how}; looked at in {time.monotonic() - start:.1f} s")
+        return [reach, await _worker(node, profile), *answer.lines]
+    except TestbedError as error:
         return [CheckLine(state="failed", what="reach", seen=str(error), fix=_remedy(profile, str(error)))]
-    how = "this machine" if profile.reach == "local" else f"ssh {profile.reach.ssh}"
-    reach = CheckLine(state="ok", what="reach", seen=f"{how}; looked at in {time.monotonic() - start:.1f} s")
-    return [reach, await _worker(node, profile), *answer.lines]
+    finally:
+        await node.close()
 
 
 async def _ask(node: Deployer, profile: Profile) -> CheckAnswer:
@@ -95,6 +101,7 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                     control_public=hub.keys.public,
                     keys=hub.client_keys["edge"],
                     node=profile.name,
+                    silence_s=SILENCE_S,
                     root=profile.root,
                 )
                 process = await node.start("edge", run, start, Path(folder) / "worker.log")
@@ -102,7 +109,7 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                 await worker.hello(HELLO_S)
                 ready_s = time.monotonic() - started
                 offset = estimate(await worker.exchange_clocks())
-            except (TestbedError, LinkError) as error:
+            except TestbedError as error:
                 return CheckLine(state="failed", what="worker", seen=str(error), fix=_remedy(profile, str(error)))
             finally:
                 if worker is not None:

@@ -20,6 +20,7 @@ from testbed.link.messages import Body, Message, Role
 from testbed.link.transport import Doorkeeper
 
 TICK_S = 0.1
+HEARTBEAT_S = 0.5
 CLOCK_EXCHANGES = 32
 OUTBOX = "inproc://outbox"
 
@@ -99,10 +100,9 @@ class Worker:
         """Say goodbye and see the process end."""
         if not self._ended.done():
             self.tell(messages.Bye())
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._ended), grace_s)
+        await asyncio.wait({self._ended}, timeout=grace_s)
         await self.process.stop(0.5)
-        await self._ended
+        await asyncio.wait({self._ended})
 
     async def _watch(self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool) -> Any:
         started = self._last_word = time.monotonic()
@@ -112,6 +112,8 @@ class Worker:
             if answer.done():
                 return answer.result()
             if self._ended.done():
+                if (lost := self._ended.exception()) is not None:
+                    raise WorkerError(f"{who}: {lost}")
                 code = self._ended.result()
                 how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
                 raise WorkerError(f"{who}: the worker {how}; {log_tail(self.process.log)}")
@@ -174,8 +176,12 @@ class ControlHub:
         poller = zmq.Poller()
         poller.register(outgoing, zmq.POLLIN)
         poller.register(self._router, zmq.POLLIN)
+        beat = 0.0
         while True:
-            ready = dict(poller.poll())
+            ready = dict(poller.poll(round(HEARTBEAT_S * 1000)))
+            if time.monotonic() - beat >= HEARTBEAT_S:
+                beat = time.monotonic()
+                self._beat()
             if outgoing in ready:
                 parts = outgoing.recv_multipart()
                 if len(parts) == 1:
@@ -187,6 +193,14 @@ class ControlHub:
                 self._loop.call_soon_threadsafe(self._heard, identity, parts)
         outgoing.close(linger=0)
         self._router.close()
+
+    def _beat(self) -> None:
+        """Tell the workers that they are not alone; from this thread, so that a busy event loop silences nobody."""
+        body = messages.Heartbeat(t_ns=time.monotonic_ns())
+        for role in list(self.workers):
+            data = messages.encode(Message(run=self.run, seq=0, body=body))
+            with contextlib.suppress(zmq.ZMQError):  # it has not connected yet, is gone, or does not read
+                self._router.send_multipart([role.encode(), data], zmq.NOBLOCK)
 
     def _heard(self, identity: bytes, parts: list[bytes]) -> None:
         worker = self.workers.get(identity.decode(errors="replace"))

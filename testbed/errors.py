@@ -37,6 +37,10 @@ class DeployError(TestbedError):
     """A node could not be reached, or a worker could not be started on it."""
 
 
+class ConnectionLost(TestbedError):  # noqa: N818
+    """The connection to a node broke; the next repeat makes a new one."""
+
+
 class LinkError(TestbedError):
     """A message could not be sent, received or trusted."""
 

@@ -1,7 +1,7 @@
 """The life of one repeat of one cell.
 
-Start workers → load → warm up → sync clocks → idle baseline → measure → idle baseline → sync clocks → finish →
-collect → teardown.
+Reach the nodes → start workers → load → warm up → sync clocks → idle baseline → measure → idle baseline → sync clocks →
+finish → dismiss → fetch.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from devices.profile import Profile, Settings, SshReach
 from testbed.control import ControlHub, Worker
-from testbed.deploy.deployer import Deployer
+from testbed.deploy.deployer import Claim, Deployer
 from testbed.deploy.local import LocalDeployer
 from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
 from testbed.experiment import Deadlines
@@ -60,14 +60,12 @@ class Attempt:
     deadlines: Deadlines
 
 
-def deployer(profile: Profile) -> Deployer:
-    """The way to reach a node.
-
-    Raises:
-        DeployError: this testbed cannot reach nodes that way.
-    """
+def deployer(profile: Profile, claim: Claim) -> Deployer:
+    """The way to reach a node, on behalf of a campaign."""
     if isinstance(profile.reach, SshReach):
-        raise DeployError(f"{profile.name}: this version reaches local nodes only, not {profile.reach.ssh} over SSH")
+        from testbed.deploy.ssh import SshDeployer  # loads a fifth of a second of cryptography
+
+        return SshDeployer(profile, claim)
     return LocalDeployer(profile)
 
 
@@ -78,8 +76,9 @@ def _goodbye_s(profile: Profile) -> float:
 class Orchestrator:
     """Runs attempts, one after the other; `cancel` ends the running one at its next request."""
 
-    def __init__(self, run: str, on_phase: Phase) -> None:
+    def __init__(self, run: str, on_phase: Phase, deployers: Mapping[Role, Deployer]) -> None:
         self.run = run
+        self._deployers = deployers
         self._on_phase = on_phase
         self._workers: dict[Role, Worker] = {}
         self.cancelled = False
@@ -96,23 +95,65 @@ class Orchestrator:
         Raises:
             TestbedError: with the names of the nodes that failed. What was recorded is on disk.
         """
-        deployers = {role: deployer(attempt.profiles[role]) for role in ROLES}
+        await self._reach(attempt)
         async with ControlHub(self.run) as hub:
             self._workers = {}
             try:
-                return await self._measure(hub, deployers, attempt)
-            finally:
-                await asyncio.gather(
-                    *(worker.dismiss(_goodbye_s(attempt.profiles[worker.role])) for worker in self._workers.values())
-                )
-                for role in ROLES:
-                    await deployers[role].fetch(role, attempt.folder)
-                self._workers = {}
+                document = await self._measure(hub, attempt)
+            except asyncio.CancelledError:
+                await self._bring_home(attempt)
+                raise
+            except BaseException:
+                if await self._bring_home(attempt):
+                    # Where a connection was lost, a new one is often there at once, and with it what was recorded.
+                    with contextlib.suppress(TestbedError):
+                        await self._reach(attempt)
+                raise
+            for error in await self._bring_home(attempt):
+                raise error
+        if document is not None:
+            write_json(attempt.folder / ATTEMPT_FILE, document)
+        return document is not None
 
-    async def _measure(self, hub: ControlHub, deployers: dict[Role, Deployer], attempt: Attempt) -> bool:
+    async def _reach(self, attempt: Attempt) -> None:
+        """Open both nodes, or find them open.
+
+        Raises:
+            TestbedError: one cannot be used, or the edge could never reach the cloud.
+        """
+        self._on_phase("reaching nodes", 0, 1)
+        opened = await asyncio.gather(*(self._deployers[role].open() for role in ROLES), return_exceptions=True)
+        failures = {role: error for role, error in zip(ROLES, opened, strict=True) if error is not None}
+        for error in failures.values():
+            if len(failures) == 1 or not isinstance(error, TestbedError):
+                raise error
+        if failures:
+            raise NodeFailures("reaching nodes", failures)
+        cloud, edge = (attempt.profiles[role] for role in ROLES)
+        alone = cloud.address == "localhost" or cloud.address.startswith("127.") or cloud.address == "::1"
+        if alone and len({await each.boot_id() for each in self._deployers.values()}) > 1:
+            raise DeployError(
+                f"{cloud.name}: {edge.name} is another machine and cannot reach {cloud.address}; set `address:` in the "
+                "profile to where the edge reaches this node"
+            )
+
+    async def _bring_home(self, attempt: Attempt) -> list[TestbedError]:
+        """Dismiss the workers and fetch what they recorded; returns what went wrong."""
+        goodbyes = (worker.dismiss(_goodbye_s(attempt.profiles[role])) for role, worker in self._workers.items())
+        await asyncio.gather(*goodbyes)
+        self._workers = {}
+        fetches = (self._deployers[role].fetch(self.run, role, attempt.folder) for role in ROLES)
+        fetched = await asyncio.gather(*fetches, return_exceptions=True)
+        for error in fetched:
+            if error is not None and not isinstance(error, TestbedError):
+                raise error
+        return [error for error in fetched if isinstance(error, TestbedError)]
+
+    async def _measure(self, hub: ControlHub, attempt: Attempt) -> dict[str, Any] | None:
+        """Returns what attempt.json is to say; None when it was cancelled."""
         started = time.monotonic()
-        facts = await self._start(hub, deployers, attempt)
-        loaded = await self._load(deployers, attempt)
+        facts = await self._start(hub, attempt)
+        loaded = await self._load(attempt)
         edge = self._workers["edge"]
         self._on_phase("warm-up", 0, len(attempt.warmup))
         await edge.ask(messages.WarmUp(samples=list(attempt.warmup)), "warming up")
@@ -134,22 +175,18 @@ class Orchestrator:
         await self._each("resting", lambda worker: worker.ask(self._idle(attempt, "after"), "resting after measuring"))
         clock += await self._sync(attempt, "after")
         finished = await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
-        complete = measured == total and not self.cancelled
-        if complete:
-            document = {
-                "seconds": time.monotonic() - started,
-                "clock": clock,
-                "nodes": {
-                    role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
-                    for role in ROLES
-                },
-            }
-            write_json(attempt.folder / ATTEMPT_FILE, document)
-        return complete
+        if measured != total or self.cancelled:
+            return None
+        return {
+            "seconds": time.monotonic() - started,
+            "clock": clock,
+            "nodes": {
+                role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
+                for role in ROLES
+            },
+        }
 
-    async def _start(
-        self, hub: ControlHub, deployers: dict[Role, Deployer], attempt: Attempt
-    ) -> dict[Role, messages.Hello]:
+    async def _start(self, hub: ControlHub, attempt: Attempt) -> dict[Role, messages.Hello]:
         self._on_phase("starting workers", 0, 1)
         for role in ROLES:
             node = attempt.profiles[role].name
@@ -159,22 +196,23 @@ class Orchestrator:
                 keys=hub.client_keys[role],
                 node=node,
                 root=attempt.profiles[role].root,
+                silence_s=attempt.deadlines.silence_s,
             )
-            process = await deployers[role].start(
+            process = await self._deployers[role].start(
                 role, self.run, start, attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.name}-{role}.log"
             )
             worker = Worker(hub, role, node, process, attempt.deadlines.silence_s)
             self._workers[role] = hub.workers[role] = worker
         return await self._each("starting", lambda worker: worker.hello(attempt.deadlines.start_s))
 
-    async def _load(self, deployers: dict[Role, Deployer], attempt: Attempt) -> dict[Role, messages.Loaded]:
+    async def _load(self, attempt: Attempt) -> dict[Role, messages.Loaded]:
         """Load the cloud, whose data plane the edge then connects to."""
         self._on_phase("loading", 0, 1)
         server = new_keypair() if attempt.curve else None
         client = new_keypair() if attempt.curve else None
         answers: dict[Role, messages.Loaded] = {}
         for role in ROLES:
-            folder = deployers[role]
+            folder = self._deployers[role]
             keys: KeyPair | None = server if role == "cloud" else client
             load = messages.Load(
                 profile=attempt.profiles[role],
@@ -185,7 +223,7 @@ class Orchestrator:
                 artefact_hash=attempt.artefact_hash,
                 bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if role == "edge" else None,
                 bundle_hash=attempt.bundle_hash if role == "edge" else None,
-                out_dir=folder.node_folder(attempt.folder, role),
+                out_dir=folder.node_folder(self.run, attempt.folder, role),
                 run=self.run,
                 data_endpoint=answers["cloud"].data_endpoint if role == "edge" else None,
                 data_keys=keys,

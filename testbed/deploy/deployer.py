@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,26 +11,49 @@ from testbed.link.messages import Role, WorkerStart
 LOG_LINES = 8
 
 
+@dataclass(frozen=True)
+class Claim:
+    """On whose behalf a node is used: `owner` is user@host, `campaign` an id that no other campaign has."""
+
+    owner: str
+    experiment: str
+    campaign: str
+
+
 class WorkerProcess(Protocol):
     """A started worker."""
 
     log: Path
 
     async def wait(self) -> int:
-        """Wait for its end; returns the exit code (negative: the signal that ended it)."""
+        """Wait for its end; returns the exit code (negative: the signal that ended it).
+
+        Raises:
+            ConnectionLost: how it ended will not be known.
+        """
 
     async def stop(self, grace_s: float) -> None:
         """Close its standard input, which ends it; what is left after the grace is killed."""
 
 
 class Deployer(Protocol):
-    """A node that artefacts can be put on and workers started on."""
+    """A node that artefacts can be put on and workers started on, for one campaign."""
+
+    async def open(self) -> None:
+        """Reach the node, and put the testbed on it. Does nothing where that is done and the node still answers.
+
+        Raises:
+            DeployError: it cannot be used, and why.
+        """
+
+    async def boot_id(self) -> str:
+        """Which boot of which machine the node is: equal for two nodes that share a loopback address."""
 
     async def push(self, folder: Path, digest: str) -> str:
         """Make a folder's content available on the node; returns its path there."""
 
-    def node_folder(self, attempt: Path, role: Role) -> str:
-        """The path on the node under which a worker records an attempt."""
+    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+        """The path on the node under which the worker of a run records an attempt."""
 
     async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> WorkerProcess:
         """Start a worker; its standard output and error go to `log`.
@@ -45,8 +69,15 @@ class Deployer(Protocol):
             DeployError: it cannot be started, failed, or did not end in time, with the last it said.
         """
 
-    async def fetch(self, role: Role, attempt: Path) -> None:
-        """Bring what a worker recorded to `attempt/ROLE` on the workstation."""
+    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
+        """Bring what the worker of a run recorded to `attempt/ROLE` on the workstation.
+
+        Raises:
+            TestbedError: some of it is still on the node only; `open` tries again.
+        """
+
+    async def close(self) -> None:
+        """Let go of the node; more than once does no harm."""
 
 
 def log_tail(log: Path) -> str:

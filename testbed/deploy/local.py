@@ -15,6 +15,8 @@ from devices.profile import Profile
 from testbed.deploy.deployer import last_word
 from testbed.errors import DeployError
 from testbed.link.messages import Role, WorkerStart
+from testbed.steward.lease import boot_id
+from testbed.steward.processes import RUN_VARIABLE
 
 
 class LocalWorker:
@@ -41,16 +43,26 @@ class LocalWorker:
 
 
 class LocalDeployer:
-    """This machine as a node. Folders are used where they lie, so nothing is pushed or fetched."""
+    """This machine as a node. Folders are used where they lie, so nothing is pushed or fetched.
+
+    It takes no lease: who measures on a machine of their own sees what else runs there.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
+
+    async def open(self) -> None:
+        """Nothing to do: it is here."""
+
+    async def boot_id(self) -> str:
+        """This machine's."""
+        return boot_id()
 
     async def push(self, folder: Path, digest: str) -> str:
         """The folder itself; the worker checks its hashes."""
         return str(folder.resolve())
 
-    def node_folder(self, attempt: Path, role: Role) -> str:
+    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
         """The attempt's own folder."""
         return str((attempt / role).resolve())
 
@@ -66,7 +78,7 @@ class LocalDeployer:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    env=_environment(),
+                    env=_environment(**{RUN_VARIABLE: f"{run}/{role}"}),
                 )
             except OSError as error:
                 raise DeployError(f"{self._profile.name}: cannot start {python}: {error.strerror}") from error
@@ -99,12 +111,15 @@ class LocalDeployer:
             raise DeployError(f"{name}: {python} -m {module} failed: {last_word(errors)}")
         return output
 
-    async def fetch(self, role: Role, attempt: Path) -> None:
+    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
         """Nothing to do: it was recorded where it belongs."""
 
+    async def close(self) -> None:
+        """Nothing to do: its workers ended with their standard input."""
 
-def _environment() -> dict[str, str]:
+
+def _environment(**more: str) -> dict[str, str]:
     # The worker may run in an environment that has its dependencies but not the testbed itself.
     root = str(Path(testbed.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}

@@ -15,7 +15,7 @@ from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
 from testbed.record.exits import Accumulate, Policy
 
-CONTROL_SCHEMA = 2
+CONTROL_SCHEMA = 3
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 Role: TypeAlias = Literal["edge", "cloud"]
@@ -117,6 +117,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     control_public: Z85Key
     keys: KeyPair
     node: str
+    silence_s: Annotated[float, msgspec.Meta(gt=0)]
+    """After how long without a word from the orchestrator the worker ends itself."""
     root: str = "/"
 
 
@@ -152,7 +154,7 @@ class Progress(_Body, frozen=True, kw_only=True):
 
 
 class Heartbeat(_Body, frozen=True, kw_only=True):
-    """The worker lives; `t_ns` is its monotonic clock."""
+    """The sender lives; `t_ns` is its monotonic clock. Both sides send it."""
 
     t_ns: int
 
@@ -172,7 +174,7 @@ class Fault(_Body, frozen=True, kw_only=True):
     kind: str
 
 
-ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Bye
+ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Heartbeat | Bye
 FromWorker: TypeAlias = Hello | Loaded | Done | Progress | Heartbeat | ClockPong | Fault
 Body: TypeAlias = ToWorker | FromWorker
 

@@ -79,7 +79,7 @@ class Agent:
         for source in (control, outbox, sys.stdin.fileno()):
             poller.register(source, zmq.POLLIN)
         self._send(control, 0, self._hello())
-        heartbeat_ns = time.monotonic_ns()
+        heartbeat_ns = heard_ns = time.monotonic_ns()
         while True:
             ready = dict(poller.poll(HEARTBEAT_MS))
             t2_ns = time.monotonic_ns()
@@ -88,13 +88,21 @@ class Agent:
                 # and the power sampler ends when its own pipe to this process breaks.
                 restore_settings()
                 os._exit(3)
+            if t2_ns - heard_ns > self.start.silence_s * 1e9 and control not in ready:
+                # Nothing closes standard input when the network is cut or the workstation loses power.
+                print(f"the orchestrator was silent for {self.start.silence_s:g} s", file=sys.stderr)
+                restore_settings()
+                os._exit(4)
             if outbox in ready:
                 control.send(outbox.recv())
             if control in ready:
+                heard_ns = t2_ns
                 message = messages.decode(control.recv(), self.run)
                 if isinstance(message.body, messages.ClockPing):
                     pong = messages.ClockPong(t1_ns=message.body.t1_ns, t2_ns=t2_ns, t3_ns=time.monotonic_ns())
                     self._send(control, message.seq, pong)
+                elif isinstance(message.body, messages.Heartbeat):
+                    pass
                 elif isinstance(message.body, messages.Cancel):
                     self._cancel.set()
                 elif isinstance(message.body, messages.Bye):

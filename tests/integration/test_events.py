@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 
 from devices.profile import load_profile
+from testbed.deploy.local import LocalDeployer
 from testbed.errors import WorkerError
 from testbed.experiment import Deadlines
 from testbed.link import frames as wire
@@ -122,12 +123,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EventModel:
 def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[RequestRow], NDArray[np.float32]]:
     """Run every sample once; the requests, and the logits [N, T, K] that the edge recorded."""
     host = load_profile(HOST)
+    profiles = {role: msgspec.structs.replace(host, name=f"events-{role}") for role in ("edge", "cloud")}
     attempt = Attempt(
         folder=folder / "attempt",
         logs=folder / "logs",
         repeat=0,
         config=config,
-        profiles={role: msgspec.structs.replace(host, name=f"events-{role}") for role in ("edge", "cloud")},
+        profiles=profiles,
         artefact=model.artefact,
         artefact_hash=model.card.hash,
         bundle=model.bundle,
@@ -138,7 +140,8 @@ def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[R
         curve=True,
         deadlines=Deadlines(),
     )
-    assert asyncio.run(Orchestrator("events", lambda name, done, total: None).attempt(attempt))
+    nodes = {role: LocalDeployer(profile) for role, profile in profiles.items()}
+    assert asyncio.run(Orchestrator("events", lambda name, done, total: None, nodes).attempt(attempt))
     requests = list(read_rows(attempt.folder / "edge" / "requests.jsonl", RequestRow))
     steps = list(read_rows(attempt.folder / "edge" / "timesteps.jsonl", TimestepRow))
     logits = np.array([step.logits for step in steps], dtype=np.float32).reshape(len(requests), -1, len(CLASSES))

@@ -1,0 +1,222 @@
+"""The workstation's end of the conversation with a node's steward (`testbed.steward.service`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shlex
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncssh
+
+import testbed
+from testbed.errors import ConnectionLost, DeployError
+
+MODULES = ("testbed", "testbed.steward", *(f"testbed.steward.{name}" for name in ("lease", "processes", "store")))
+SERVICE = "testbed.steward.service"
+# Runs on whatever Python there is, as far as the version check; one process, nothing on the node's disk. The first line
+# that is ours tells the steward's words from what a login shell prints.
+BOOT = """import sys,os,json,types
+v=sys.version_info[:2]
+os.write(1,b"neucodex %d.%d\\n"%v)
+if v<(3,10): sys.exit(9)
+for n,s in json.loads(sys.stdin.buffer.raw.readline()):
+ m=sys.modules[n]=types.ModuleType(n);m.__path__=[];exec(compile(s,n,"exec"),m.__dict__)
+sys.exit(m.main())"""
+BEAT_S = 2.0
+ANSWER_S = 20.0
+BANNER_LINES = 200
+CHUNK = 1 << 18
+
+
+class Started(NamedTuple):
+    """What is told of a child of the steward: its output as it comes, and its exit code."""
+
+    output: Callable[[bytes], None]
+    ended: asyncio.Future[int]
+
+
+class StewardClient:
+    """One steward over one SSH connection. When the connection is lost, everything that is waited for fails."""
+
+    def __init__(self, node: str, process: asyncssh.SSHClientProcess[bytes]) -> None:
+        self._node, self._process = node, process
+        self._answers: dict[int, asyncio.Future[tuple[Any, bytes]]] = {}
+        self._children: dict[int, Started] = {}
+        self._number = 0
+        self._writing = asyncio.Lock()
+        self._heard: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self.lost: str | None = None
+
+    @classmethod
+    async def start(cls, connection: asyncssh.SSHClientConnection, node: str, python: str, run: str) -> StewardClient:
+        """Start a steward on the node.
+
+        Raises:
+            DeployError: there is no Python on it that can run one.
+        """
+        command = f"exec {shlex.quote(python)} -u -c {shlex.quote(BOOT)} {SERVICE} --run {shlex.quote(run)}"
+        process = await connection.create_process(command, encoding=None)
+        client = cls(node, process)
+        sources = [(name, "") if name == "testbed" else (name, _source(name)) for name in (*MODULES, SERVICE)]
+        process.stdin.write(json.dumps(sources).encode() + b"\n")
+        version = await client._greeting(python)
+        if version < (3, 10):
+            process.close()
+            raise DeployError(
+                f"{node}: {python} is Python {version[0]}.{version[1]}; a node needs 3.10 or newer. Install one beside "
+                "it and name it as `python:` in the profile"
+            )
+        client._heard = asyncio.ensure_future(client._hear())
+        client._beating = asyncio.ensure_future(client._beat())
+        return client
+
+    async def ask(self, do: str, data: bytes | Path | None = None, **what: Any) -> Any:
+        """Ask for something; returns the answer.
+
+        Raises:
+            DeployError: it could not be done.
+            ConnectionLost: it will not be known whether it was.
+        """
+        answer, _ = await self._ask(do, data, what)
+        return answer
+
+    async def get(self, **what: Any) -> bytes:
+        """The content of a recorded file."""
+        _, data = await self._ask("get", None, what)
+        return data
+
+    async def child(self, data: bytes, output: Callable[[bytes], None], **what: Any) -> tuple[int, asyncio.Future[int]]:
+        """Start a worker; returns its process id on the node and what will be its exit code."""
+        pid: int = await self.ask("start", data, **what)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self.lost is not None:
+            ended.set_exception(ConnectionLost(self.lost))
+        self._children[pid] = Started(output, ended)
+        return pid, ended
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the steward is there and answers in time."""
+        try:
+            await asyncio.wait_for(self.ask("beat"), seconds)
+        except (ConnectionLost, asyncio.TimeoutError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the steward's input, which ends it and whatever it has started."""
+        self._lose(f"{self._node}: the connection was closed")
+        self._process.close()
+        for task in (self._heard, self._beating):
+            if task is not None:
+                task.cancel()
+
+    async def _ask(self, do: str, data: bytes | Path | None, what: dict[str, Any]) -> tuple[Any, bytes]:
+        if self.lost is not None:
+            raise ConnectionLost(self.lost)
+        self._number += 1
+        number = self._number
+        answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        size = {} if data is None else {"bytes": data.stat().st_size if isinstance(data, Path) else len(data)}
+        try:
+            async with self._writing:
+                self._process.stdin.write(json.dumps({"id": number, "do": do, **size, **what}).encode() + b"\n")
+                async for chunk in _chunks(data):
+                    self._process.stdin.write(chunk)
+                    await self._process.stdin.drain()
+            return await answer
+        except (OSError, asyncssh.Error) as error:
+            self._lose(f"{self._node}: the SSH connection was lost ({error or type(error).__name__})")
+            raise ConnectionLost(self.lost) from error
+        finally:
+            self._answers.pop(number, None)
+
+    async def _greeting(self, python: str) -> tuple[int, int]:
+        for _ in range(BANNER_LINES):
+            try:
+                line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_S)
+            except asyncio.TimeoutError:
+                break
+            if not line:
+                break
+            words = line.split()
+            if len(words) == 2 and words[0] == b"neucodex":
+                major, _, minor = words[1].decode().partition(".")
+                return int(major), int(minor)
+        self._process.close()
+        said = b""
+        with contextlib.suppress(asyncio.TimeoutError, asyncssh.Error):
+            said = await asyncio.wait_for(self._process.stderr.read(2000), 2.0)
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        raise DeployError(
+            f"{self._node}: {python} does not start there ({last[0] if last else 'no answer'}); install Python 3.10 or "
+            "newer, or name it as `python:` in the profile"
+        )
+
+    async def _hear(self) -> None:
+        stream = self._process.stdout
+        how = "the node closed it"
+        try:
+            while line := await stream.readline():
+                message = json.loads(line)
+                data = await stream.readexactly(message["bytes"]) if message.get("bytes") else b""
+                self._take_in(message, data)
+            said = (await self._process.stderr.read(2000)).decode(errors="replace").strip().splitlines()
+            how = said[-1] if said else how
+        except (asyncssh.Error, OSError, asyncio.IncompleteReadError) as error:
+            how = str(error) or type(error).__name__
+        self._lose(f"{self._node}: the SSH connection was lost ({how})")
+
+    def _take_in(self, message: dict[str, Any], data: bytes) -> None:
+        if "event" in message:
+            child = self._children.get(message["child"])
+            if child is not None and message["event"] == "output":
+                child.output(data)
+            elif child is not None and not child.ended.done():
+                child.ended.set_result(message["code"])
+            return
+        answer = self._answers.get(message["id"])
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            hint = "; the disk is full: make room there" if message.get("full") else ""
+            answer.set_exception(DeployError(f"{self._node}: {message['error']}{hint}"))
+        else:
+            answer.set_result((message["answer"], data))
+
+    async def _beat(self) -> None:
+        while self.lost is None:
+            await asyncio.sleep(BEAT_S)
+            with contextlib.suppress(ConnectionLost):
+                await self.ask("beat")
+
+    def _lose(self, why: str) -> None:
+        if self.lost is not None:
+            return
+        self.lost = why
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionLost(why))
+        for child in self._children.values():
+            if not child.ended.done():
+                child.ended.set_exception(ConnectionLost(why))
+                child.ended.exception()  # whoever waits hears of it; nobody has to
+
+
+def _source(module: str) -> str:
+    path = Path(testbed.__file__).parent.parent.joinpath(*module.split("."))
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+
+
+async def _chunks(data: bytes | Path | None) -> AsyncIterator[bytes]:
+    if isinstance(data, bytes):
+        yield data
+    elif data is not None:
+        with data.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk

@@ -1,0 +1,271 @@
+"""Nodes that are reached over SSH.
+
+One connection for a campaign, and one steward on it (`testbed.steward`). Control goes through the connection, by a port
+forwarded from the node's loopback; data goes from node to node. What is on the node already is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import msgspec
+
+from devices.profile import Profile, SshReach
+from testbed.deploy import wheels
+from testbed.deploy.client import StewardClient
+from testbed.deploy.connect import connect
+from testbed.deploy.deployer import Claim, last_word
+from testbed.errors import ConnectionLost, DeployError
+from testbed.link.messages import Role, WorkerStart
+from testbed.record.log import write_atomically
+from testbed.runtime.digest import document_digest, file_digest
+
+ALIVE_S = 5.0
+"""How soon a node that is still there answers between two repeats."""
+
+KEY_DIGITS = 16
+
+
+class SshWorker:
+    """A worker on the node, a child of its steward."""
+
+    def __init__(self, steward: StewardClient, pid: int, ended: asyncio.Future[int], log: Path) -> None:
+        self._steward, self._pid, self._ended = steward, pid, ended
+        self.log = log
+        self.on_end: Callable[[], None] = lambda: None
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code.
+
+        Raises:
+            ConnectionLost: so it will not be known here.
+        """
+        return await asyncio.shield(self._ended)
+
+    async def stop(self, grace_s: float) -> None:
+        """Close its standard input; kill it when the grace is over, and give up when the node does not answer."""
+        try:
+            for do in ("close", "kill"):
+                if not self._ended.done():
+                    await asyncio.wait_for(self._steward.ask(do, child=self._pid), ALIVE_S)
+                    await asyncio.wait({self._ended}, timeout=grace_s)
+            await asyncio.wait({self._ended}, timeout=ALIVE_S)
+        except (ConnectionLost, asyncio.TimeoutError):
+            pass
+        if not self._ended.done():
+            self._steward.close()  # the steward ends it, now or when its own limit has passed
+        self.on_end()
+
+
+class SshDeployer:
+    """A node over SSH, for one campaign."""
+
+    def __init__(self, profile: Profile, claim: Claim) -> None:
+        assert isinstance(profile.reach, SshReach)  # noqa: S101  (the caller chose by it)
+        self._profile, self._claim, self._host = profile, claim, profile.reach.ssh
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._steward: StewardClient | None = None
+        self._facts: dict[str, Any] = {}
+        self._python = ""
+        self._code = ""
+        self._owed: list[tuple[str, Role, Path]] = []
+        self._there: dict[str, str] = {}
+
+    async def open(self) -> None:
+        """Connect, take the lease, send what is lacking; then fetch what an earlier connection left behind."""
+        if self._steward is not None and await self._steward.answers(ALIVE_S):
+            return
+        await self.close()
+        node = self._profile.name
+        self._connection = await connect(node, self._host)
+        wheel = await asyncio.to_thread(wheels.testbed_wheel, wheels.cache_folder())
+        try:
+            run = f"{self._claim.campaign}.{node}"
+            self._steward = await StewardClient.start(self._connection, node, self._profile.python or "python3", run)
+            sha256 = await asyncio.to_thread(file_digest, wheel)
+            self._facts = await self._steward.ask(
+                "open",
+                folder=self._profile.folder,
+                claim=msgspec.to_builtins(self._claim),
+                node=node,
+                packages=wheels.probes(),
+                files={sha256: wheel.stat().st_size},
+            )
+            await self._send({sha256: wheel}, self._facts["lacking"])
+            self._code = await self._steward.ask("unpack", sha256=sha256)
+            self._python = await self._environment()
+        except asyncssh.Error as error:
+            await self.close()
+            raise DeployError(f"{node}: {error.reason or error}") from error
+        except BaseException:
+            await self.close()
+            raise
+        for run, role, attempt in list(self._owed):
+            await self.fetch(run, role, attempt)
+
+    async def boot_id(self) -> str:
+        """As the steward found it."""
+        return str(self._facts["boot_id"])
+
+    async def push(self, folder: Path, digest: str) -> str:
+        """Send the files that the node does not have yet; a folder is there whole or not at all."""
+        if digest not in self._there:
+            steward = self._answering()
+            path = await steward.ask("folder", digest=digest)
+            if path is None:
+                found = {str(file.relative_to(folder)): file for file in sorted(folder.rglob("*")) if file.is_file()}
+                hashes = {name: await asyncio.to_thread(file_digest, file) for name, file in found.items()}
+                files = {hashes[name]: file for name, file in found.items()}
+                sizes = {sha256: file.stat().st_size for sha256, file in files.items()}
+                await self._send(files, await steward.ask("files", files=sizes))
+                path = await steward.ask("folder", digest=digest, files=hashes)
+            self._there[digest] = path
+        return self._there[digest]
+
+    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+        """A folder of the run, below the profile's `folder`."""
+        return f"{self._facts['root']}/runs/{run}/{role}"
+
+    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> SshWorker:
+        """Forward a port of the node's loopback to the control plane, and start a worker that connects to it."""
+        steward, connection = self._answering(), self._connection
+        assert connection is not None  # noqa: S101  (there is a steward)
+        hub = int(start.control_endpoint.rpartition(":")[2])
+        try:
+            listener = await connection.forward_remote_port("127.0.0.1", 0, "127.0.0.1", hub)
+        except (asyncssh.Error, OSError) as error:
+            raise DeployError(
+                f"{self._profile.name}: sshd there forwards no port to the workstation ({error}); it needs "
+                "AllowTcpForwarding yes (or remote) in its sshd_config"
+            ) from error
+        start = msgspec.structs.replace(start, control_endpoint=f"tcp://127.0.0.1:{listener.get_port()}")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+
+        def write(data: bytes) -> None:
+            with log.open("ab") as file:
+                file.write(data)
+
+        command = [self._python, "-m", "testbed.worker", "--role", role, "--run", run]
+        pid, ended = await steward.child(
+            msgspec.json.encode(start) + b"\n",
+            write,
+            command=command,
+            run=run,
+            role=role,
+            environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
+        )
+        worker = SshWorker(steward, pid, ended, log)
+        worker.on_end = listener.close
+        return worker
+
+    async def run_module(self, module: str, stdin: bytes, deadline_s: float) -> bytes:
+        """Run `python -m MODULE` as a child of the steward, in a folder of its own that is removed again."""
+        steward, node = self._answering(), self._profile.name
+        output = bytearray()
+        where = {"run": f"{module}-{uuid.uuid4().hex[:KEY_DIGITS]}", "role": "edge"}
+        pid, ended = await steward.child(
+            stdin,
+            output.extend,
+            command=[self._python, "-m", module],
+            environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
+            **where,
+        )
+        try:
+            await steward.ask("close", child=pid)
+            code = await asyncio.wait_for(asyncio.shield(ended), deadline_s)
+        except asyncio.TimeoutError:
+            raise DeployError(f"{node}: {self._python} -m {module} was not done after {deadline_s:g} s") from None
+        finally:
+            if not ended.done() and steward.lost is None:
+                await steward.ask("kill", child=pid)
+            if steward.lost is None:
+                await steward.ask("remove", **where)
+        if code != 0:
+            raise DeployError(f"{node}: {self._python} -m {module} failed: {last_word(bytes(output))}")
+        return bytes(output)
+
+    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
+        """Fetch the files whole, then remove them on the node; what is not fetched now is when `open` gets through."""
+        self._owed = [owed for owed in self._owed if owed[:2] != (run, role)] + [(run, role, attempt)]
+        steward = self._answering()
+        for name in await steward.ask("list", run=run, role=role):
+            write_atomically(attempt / role / name, await steward.get(run=run, role=role, name=name))
+        await steward.ask("remove", run=run, role=role)
+        self._owed.remove((run, role, attempt))
+
+    async def close(self) -> None:
+        """End the steward, which gives the lease back, and the connection."""
+        if self._steward is not None:
+            self._steward.close()
+        if self._connection is not None:
+            self._connection.close()
+            with contextlib.suppress(asyncio.TimeoutError, asyncssh.Error, OSError):
+                await asyncio.wait_for(self._connection.wait_closed(), 2.0)
+            self._connection.abort()
+        self._steward = self._connection = None
+        self._there = {}
+
+    def _answering(self) -> StewardClient:
+        if self._steward is None:
+            raise ConnectionLost(f"{self._profile.name}: not connected")
+        return self._steward
+
+    async def _send(self, files: dict[str, Path], lacking: list[str]) -> None:
+        """Send files by hash.
+
+        Raises:
+            DeployError: there is no room for them, or they did not arrive as they are.
+        """
+        needed = sum(files[sha256].stat().st_size for sha256 in lacking)
+        if needed > self._facts["free_bytes"]:
+            raise DeployError(
+                f"{self._profile.name}: {needed / 1e6:.1f} MB are to be sent, but {self._facts['root']} has room for "
+                f"{self._facts['free_bytes'] / 1e6:.1f} MB; make room there, or name another `folder:` in the profile"
+            )
+        for sha256 in lacking:
+            await self._answering().ask("put", files[sha256], sha256=sha256)
+
+    async def _environment(self) -> str:
+        """The interpreter that workers run with: one that sees the node's own packages, and what they lack."""
+        python, node = wheels.describe(self._facts), self._profile.name
+        wanted = wheels.lacking(self._facts["packages"], python)
+        found: list[Path] = []
+        if wanted:
+            try:
+                found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder())
+            except DeployError as error:
+                raise DeployError(
+                    f"{node}: it lacks {', '.join(map(str, wanted))}, and no wheels can be had for it: {error}. On the "
+                    f"node: {wheels.install_command(python, wanted)}"
+                ) from error
+        hashes = {wheel.name: await asyncio.to_thread(file_digest, wheel) for wheel in found}
+        key = document_digest([python.executable, python.version, hashes])[:KEY_DIGITS]
+        steward = self._answering()
+        if key not in self._facts["environments"]:
+            files = {hashes[wheel.name]: wheel for wheel in found}
+            lacks = await steward.ask("files", files={sha256: file.stat().st_size for sha256, file in files.items()})
+            await self._send(files, lacks)
+        try:
+            return str(await steward.ask("environment", key=key, wheels=hashes, commands=_commands(found, wanted)))
+        except DeployError as error:
+            raise DeployError(
+                f"{error}; no environment for the workers could be made from {python.executable}. By hand, on the "
+                f"node: {wheels.install_command(python, wanted or wheels.requirements())}"
+            ) from error
+
+
+def _commands(found: list[Path], wanted: list[Any]) -> list[list[str]]:
+    """What Python is to do in a new environment: install what is lacking, then see that all can be imported."""
+    commands = [["-c", "import " + ", ".join(wheels.probes().values())]]
+    if found:
+        pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
+        words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
+        commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
+    return commands

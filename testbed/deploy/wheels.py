@@ -1,0 +1,189 @@
+"""What is sent to a node as wheels: the testbed itself, and the packages that the node lacks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+import testbed
+from testbed.errors import DeployError
+from testbed.runtime.digest import document_digest
+from testbed.version import VERSION
+
+DISTRIBUTION = "neucodex-testbed"
+PACKAGES = ("testbed", "devices")
+MODULES = {"numpy": "numpy", "pyzmq": "zmq", "msgspec": "msgspec", "pyyaml": "yaml", "onnxruntime": "onnxruntime"}
+"""What each of the node's requirements is imported as."""
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same sources make the same bytes
+
+
+@dataclass(frozen=True)
+class Python:
+    """The node's interpreter, as far as it decides which wheels fit."""
+
+    executable: str
+    version: str
+    machine: str
+    libc: tuple[str, str]
+
+    @property
+    def short(self) -> str:
+        """Such as 3.10."""
+        return ".".join(self.version.split(".")[:2])
+
+    def platforms(self) -> list[str]:
+        """The wheel platforms that it takes, newest first (PEP 600, manylinux).
+
+        Raises:
+            DeployError: its C library is not glibc.
+        """
+        name, version = self.libc
+        if name != "glibc":
+            raise DeployError(f"its C library is {name or 'not glibc'}, which has other wheels")
+        minor = int(version.split(".")[1])
+        return [f"manylinux_2_{number}_{self.machine}" for number in range(minor, 16, -1)]
+
+
+def requirements() -> list[Requirement]:
+    """What a node needs: `install_requires` of setup.cfg."""
+    found = [Requirement(line) for line in metadata.requires(DISTRIBUTION) or []]
+    return [requirement for requirement in found if requirement.marker is None]
+
+
+def probes() -> dict[str, str]:
+    """Distribution → module, to ask a node for."""
+    return {requirement.name: MODULES[canonicalize_name(requirement.name)] for requirement in requirements()}
+
+
+def lacking(found: dict[str, str | None], python: Python) -> list[Requirement]:
+    """The requirements that a node does not meet, given its version of each module's package (None: not there).
+
+    A package that is there is used as it is where its version fits or cannot be told. NVIDIA's onnxruntime is there
+    under another name, and stays; some of its builds are for numpy 1 alone, so with it comes numpy 1 where that exists
+    (it has no wheels for Python 3.13).
+    """
+    modules = probes()
+    wanted = [
+        requirement for requirement in requirements() if not _meets(found.get(modules[requirement.name]), requirement)
+    ]
+    own_runtime = all(requirement.name != "onnxruntime" for requirement in wanted)
+    if own_runtime and Version(python.version) < Version("3.13"):
+        wanted = [
+            Requirement(f"{each.name}{each.specifier},<2") if each.name == "numpy" else each  #
+            for each in wanted
+        ]
+    return wanted
+
+
+def install_command(python: Python, wanted: list[Requirement]) -> str:
+    """What somebody types on the node to get the same by hand."""
+    return f"{python.executable} -m pip install " + " ".join(f"'{requirement}'" for requirement in wanted)
+
+
+def cache_folder() -> Path:
+    """Where the workstation keeps wheels."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "neucodex"
+
+
+def download(wanted: list[Requirement], python: Python, cache: Path) -> list[Path]:
+    """Wheels of packages, of all that they need and of pip, for a node's Python; downloaded once.
+
+    Raises:
+        DeployError: there are none, or they cannot be downloaded.
+    """
+    key = document_digest([sorted(map(str, wanted)), python.short, python.machine, list(python.libc)])[:16]
+    folder = cache / "wheels" / key
+    if not folder.exists():
+        part = folder.with_name(f".{key}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--dest",
+            str(part),
+        ]
+        command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python.short]
+        for platform in python.platforms():
+            command += ["--platform", platform]
+        done = subprocess.run(
+            [*command, *map(str, wanted), "pip"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            raise DeployError((errors or done.stderr.strip().splitlines() or ["pip download failed"])[-1])
+        part.rename(folder)
+    return sorted(folder.glob("*.whl"))
+
+
+def testbed_wheel(cache: Path) -> Path:
+    """This testbed as a wheel, made of the files that run here; the same files make the same bytes.
+
+    Written here and not by setuptools, which would need a source tree, some seconds and often the network for what is a
+    zip of Python files.
+    """
+    root = Path(testbed.__file__).parent.parent
+    files = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*"))
+        if path.suffix in (".py", ".yaml")
+    }
+    info = f"{DISTRIBUTION.replace('-', '_')}-{VERSION}.dist-info"
+    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements())
+    about = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {VERSION}\nRequires-Python: >=3.10\n{needs}"
+    files[f"{info}/METADATA"] = about.encode()
+    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: testbed\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = "".join(f"{name},sha256={_record_hash(data)},{len(data)}\n" for name, data in files.items())
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
+    wheel = cache / "testbed" / digest / f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
+    if not wheel.exists():
+        wheel.parent.mkdir(parents=True, exist_ok=True)
+        part = wheel.with_name(f".{os.getpid()}.part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+        part.rename(wheel)
+    return wheel
+
+
+def _record_hash(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _meets(version: str | None, requirement: Requirement) -> bool:
+    if version is None:
+        return False
+    # A vendor's suffix, as in Debian's 5.4.1+dfsg or NVIDIA's 1.23.0.nv24, does not hide a version that fits.
+    plain = re.match(r"\d+(\.\d+)*", version)
+    try:
+        return plain is None or requirement.specifier.contains(Version(plain[0]), prereleases=True)
+    except InvalidVersion:
+        return True
+
+
+def describe(facts: dict[str, Any]) -> Python:
+    """The interpreter that a steward's answer is about."""
+    return Python(facts["python"], facts["version"], facts["machine"], (facts["libc"][0], facts["libc"][1]))

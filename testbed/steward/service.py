@@ -1,0 +1,373 @@
+"""The steward: serves one campaign on one node, over its standard input and output, for as long as it hears from it.
+
+Both ways a message is a line of JSON, then as many raw bytes as its `bytes` says. A request has an `id` and what to
+`do`; its answer has the same `id`. What is sent unasked is an `event` of a child.
+
+It is the parent of the workers. When its input ends, or is silent for `SILENCE_S`, it ends them all, stopped ones too,
+gives the lease back and ends; when it is killed itself, the kernel ends them (prctl PR_SET_PDEATHSIG in the worker).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import json
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from testbed.steward.lease import MACHINE_WIDE, RENEW_S, Lease, LeaseHeld, boot_id
+from testbed.steward.processes import RUN_VARIABLE, end
+from testbed.steward.store import CHUNK, Store, StoreError
+
+SILENCE_S = 20
+"""How long the workstation may be silent; it says something every 2 s."""
+
+GRACE_S = 2.0
+
+
+class Over(Exception):  # noqa: N818
+    """There is nobody left to serve."""
+
+
+class Inbox:
+    """Standard input as messages."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._buffer = fd, b""
+        signal.signal(signal.SIGALRM, self._silent)
+        signal.alarm(SILENCE_S)
+
+    @staticmethod
+    def _silent(number: int, frame: Any) -> None:
+        # Raised out of whatever is going on, a blocked write among it.
+        raise Over(f"the workstation was silent for {SILENCE_S} s")
+
+    def absorb(self, timeout_s: float | None) -> None:
+        """Take in what comes before the timeout (None: wait).
+
+        Raises:
+            Over: the input has ended.
+        """
+        readable, _, _ = select.select([self._fd], [], [], timeout_s)
+        if readable:
+            data = os.read(self._fd, CHUNK)
+            if not data:
+                raise Over("the connection has ended")
+            signal.alarm(SILENCE_S)
+            self._buffer += data
+
+    def line(self) -> bytes | None:
+        """The next line, if it is here whole."""
+        line, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            return None
+        self._buffer = rest
+        return line
+
+    def read(self, size: int) -> bytes:
+        """The next 1 to `size` bytes."""
+        while not self._buffer:
+            self.absorb(None)
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        data = b""
+        while len(data) < size:
+            data += self.read(size - len(data))
+        return data
+
+
+class Steward:
+    """One conversation. `run` is this steward's own id."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._inbox = Inbox(0)
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._tags: set[str] = set()
+        self._lease: Lease | None = None
+        self._renewal_s = 0.0
+        self._store: Store
+        self._wakeup, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "open": self._open,
+            "files": self._files,
+            "folder": self._folder,
+            "put": self._put,
+            "unpack": lambda request: str(self._store.unpack(request["sha256"])),
+            "environment": self._environment,
+            "start": self._start,
+            "close": self._close,
+            "kill": self._kill,
+            "list": self._list,
+            "remove": self._remove,
+            "beat": lambda request: None,
+        }
+
+    def serve(self) -> None:
+        """Answer requests until there is nobody left; then leave nothing running."""
+        try:
+            while True:
+                self._renew()
+                while (line := self._inbox.line()) is not None:
+                    self._answer(json.loads(line))
+                self._wait()
+        except (Over, LeaseHeld, BrokenPipeError) as error:
+            print(f"testbed.steward: {error}", file=sys.stderr)
+        finally:
+            signal.alarm(0)
+            self._end()
+
+    def _wait(self) -> None:
+        outputs = {child.stdout.fileno(): number for number, child in self._children.items() if child.stdout}
+        timeout_s = max(0.0, self._renewal_s - time.monotonic()) if self._lease else None
+        readable, _, _ = select.select([0, self._wakeup, *outputs], [], [], timeout_s)
+        for fd in readable:
+            if fd == 0:
+                self._inbox.absorb(0)
+            elif fd == self._wakeup:
+                os.read(self._wakeup, 4096)
+            else:
+                self._forward(outputs[fd])
+        for number, child in list(self._children.items()):
+            if child.poll() is not None:
+                # What it wrote last; no waiting for the pipe's end, which a sampler that outlives it holds open.
+                while child.stdout and self._forward(number):
+                    pass
+                del self._children[number]
+                self._send({"event": "ended", "child": number, "code": child.returncode})
+
+    def _forward(self, number: int) -> bool:
+        output = self._children[number].stdout
+        assert output is not None  # noqa: S101  (asked for in _start)
+        try:
+            data = os.read(output.fileno(), CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            output.close()
+            self._children[number].stdout = None
+            return False
+        self._send({"event": "output", "child": number, "bytes": len(data)}, data)
+        return True
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        number, do = request["id"], request["do"]
+        try:
+            if do == "get":
+                self._get(request)
+                return
+            answer = {"id": number, "answer": self._requests[do](request)}
+        except OSError as error:
+            answer = {"id": number, "error": f"{error.strerror}: {error.filename}", "full": error.errno in _FULL}
+        except (LeaseHeld, StoreError, ImportError, metadata.PackageNotFoundError) as error:
+            answer = {"id": number, "error": str(error)}
+        self._send(answer)
+
+    def _send(self, message: dict[str, Any], data: bytes = b"") -> None:
+        view = memoryview(json.dumps(message).encode() + b"\n" + data)
+        while view:
+            view = view[os.write(1, view[:CHUNK]) :]
+            self._inbox.absorb(0)  # a long answer must not look like a silent workstation
+
+    def _open(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take the lease, end what an older run left, say what is here."""
+        folder = request["folder"]
+        self._store = Store(Path(folder or "~/.cache/neucodex").expanduser())
+        place = self._store.root if folder else next(path for path in MACHINE_WIDE if os.access(path, os.W_OK))
+        lease = Lease(place / "neucodex.lease", **request["claim"])
+        before = lease.take()
+        self._lease, self._renewal_s = lease, time.monotonic() + RENEW_S
+        older = {f"{path.parent.name}/{path.name}" for path in (self._store.root / "runs").glob("*/*")}
+        if before is not None:  # its steward too, if that is stuck
+            older.add(f"{before['campaign']}.{request['node']}")
+        stale = end(older)
+        packages = {module: _version(module, name) for name, module in request["packages"].items()}
+        environment = Path(sys.prefix)
+        return {
+            "stale": stale,
+            "boot_id": boot_id(),
+            "root": str(self._store.root),
+            "free_bytes": self._store.free_bytes,
+            "lacking": self._store.lacking(request["files"]),
+            "python": sys.executable,
+            "version": platform.python_version(),
+            "prefix": str(environment),
+            "machine": platform.machine(),
+            "libc": list(platform.libc_ver()),
+            "packages": packages,
+            "environments": sorted(path.name for path in (self._store.root / "environments").iterdir()),
+        }
+
+    def _files(self, request: dict[str, Any]) -> list[str]:
+        return self._store.lacking(request["files"])
+
+    def _folder(self, request: dict[str, Any]) -> str | None:
+        """A folder by digest, made of `files` where they are given."""
+        target = self._store.root / "folders" / request["digest"]
+        if target.exists():
+            return str(target)
+        return str(self._store.assemble(request["digest"], request["files"])) if "files" in request else None
+
+    def _put(self, request: dict[str, Any]) -> None:
+        self._store.put(request["sha256"], request["bytes"], self._inbox.read)
+
+    def _environment(self, request: dict[str, Any]) -> str:
+        """A virtual environment; `install` are the words of pip, `{wheels}` and `{pip}` standing for paths in it."""
+        interpreter = self._store.interpreter(request["key"])
+        if interpreter.exists():
+            return str(interpreter)
+
+        def fill(part: Path) -> None:
+            python = str(part / "bin" / "python")
+            for command in request["commands"]:
+                self._run_command([python, *(word.replace("{wheels}", str(part / "wheels")) for word in command)])
+
+        return str(self._store.environment(request["key"], request["wheels"], fill))
+
+    def _run_command(self, command: list[str]) -> None:
+        """Run a command to its end, still listening.
+
+        Raises:
+            StoreError: it failed; with the last line that it wrote.
+        """
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+        )
+        assert process.stdout is not None  # noqa: S101  (asked for above)
+        output = b""
+        try:
+            while True:
+                output_fd = process.stdout.fileno()
+                readable, _, _ = select.select([output_fd, 0], [], [], RENEW_S)
+                self._renew()
+                if 0 in readable:
+                    self._inbox.absorb(0)
+                if output_fd in readable:
+                    data = os.read(output_fd, CHUNK)
+                    if not data:
+                        break
+                    output += data
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait():
+            lines = output.decode(errors="replace").strip().splitlines()
+            raise StoreError(lines[-1] if lines else f"exit code {process.returncode}")
+
+    def _start(self, request: dict[str, Any]) -> int:
+        """Start a worker; the request's bytes are the first thing on its standard input, which stays open."""
+        first = self._inbox.exactly(request["bytes"])
+        # Its folder is how the next contact knows of it, should this steward not get to end it.
+        folder = self._recorded(request)
+        folder.mkdir(parents=True, exist_ok=True)
+        tag = f"{request['run']}/{request['role']}"
+        self._tags.add(tag)
+        child = subprocess.Popen(
+            request["command"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            # Not the home folder: `python -m` looks for packages where it is started.
+            cwd=folder,
+            env={**os.environ, **request["environment"], RUN_VARIABLE: tag},
+        )
+        assert child.stdin is not None and child.stdout is not None  # noqa: PT018, S101  (asked for above)
+        os.set_blocking(child.stdout.fileno(), False)
+        self._children[child.pid] = child
+        with contextlib.suppress(BrokenPipeError):  # gone already: its exit code tells
+            child.stdin.write(first)
+        return child.pid
+
+    def _close(self, request: dict[str, Any]) -> None:
+        child = self._children.get(request["child"])
+        if child is not None and child.stdin is not None:
+            child.stdin.close()
+
+    def _kill(self, request: dict[str, Any]) -> None:
+        child = self._children.get(request["child"])
+        if child is not None:
+            child.kill()
+
+    def _list(self, request: dict[str, Any]) -> list[str]:
+        """The files that a worker recorded, after whatever is left of it was ended."""
+        end({f"{request['run']}/{request['role']}"})
+        folder = self._recorded(request)
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    def _get(self, request: dict[str, Any]) -> None:
+        path = self._recorded(request) / request["name"]
+        self._send({"id": request["id"], "answer": None, "bytes": path.stat().st_size}, path.read_bytes())
+
+    def _remove(self, request: dict[str, Any]) -> None:
+        """Remove what was fetched; the run's folder too when nothing else is in it."""
+        folder = self._recorded(request)
+        for path in sorted(folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        with contextlib.suppress(OSError):  # not there, or not empty
+            folder.rmdir()
+            folder.parent.rmdir()
+
+    def _recorded(self, request: dict[str, Any]) -> Path:
+        return self._store.root / "runs" / str(request["run"]) / str(request["role"])
+
+    def _renew(self) -> None:
+        """Renew the lease when it is time.
+
+        Raises:
+            LeaseHeld: it had expired, as after a long sleep, and somebody else has it.
+        """
+        if self._lease is not None and time.monotonic() >= self._renewal_s:
+            self._lease.take()
+            self._renewal_s = time.monotonic() + RENEW_S
+
+    def _end(self) -> None:
+        """End the workers, gently where they react, and whatever they have started; then give the lease back."""
+        for child in self._children.values():
+            if child.stdin is not None:
+                child.stdin.close()
+        deadline = time.monotonic() + GRACE_S
+        while any(child.poll() is None for child in self._children.values()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        end(self._tags)
+        if self._lease is not None:
+            self._lease.release()
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _version(module: str, name: str) -> str | None:
+    """The version of an importable module; None if there is none, "" if it doesn't say."""
+    if importlib.util.find_spec(module) is None:
+        return None
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    # NVIDIA's and others' builds have names of their own: onnxruntime-gpu.
+    for distribution in metadata.distributions():
+        if str(distribution.metadata["Name"]).lower().startswith(f"{name.lower()}-"):
+            return distribution.version
+    return ""
+
+
+def main() -> int:
+    """Serve until the workstation is gone."""
+    Steward(sys.argv[sys.argv.index("--run") + 1]).serve()
+    return 0
