@@ -169,13 +169,14 @@ class SshDeployer:
         """Run `python -m MODULE` as a child of the steward, in a folder of its own that is removed again."""
         steward, node = self._answering(), self._profile.name
         output = bytearray()
-        where = {"run": f"{module}-{uuid.uuid4().hex[:KEY_DIGITS]}", "role": "edge"}
+        run = f"{module}-{uuid.uuid4().hex[:KEY_DIGITS]}"
         pid, ended = await steward.child(
             stdin,
             output.extend,
             command=[self._python, "-m", module],
+            run=run,
+            role="edge",
             environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
-            **where,
         )
         try:
             await steward.ask("close", child=pid)
@@ -186,7 +187,7 @@ class SshDeployer:
             if not ended.done() and steward.lost is None:
                 await steward.ask("kill", child=pid)
             if steward.lost is None:
-                await steward.ask("remove", **where)
+                await steward.ask("remove", run=run, role="edge")
         if code != 0:
             raise DeployError(f"{node}: {self._python} -m {module} failed: {last_word(bytes(output))}")
         return bytes(output)

@@ -70,7 +70,6 @@ class Lab:
         self.results.mkdir()
         for name in ("models", "bundles"):
             (self.results / name).symlink_to(models / name)
-        self.environment = dict(ENVIRONMENT)
         self._started: list[Running] = []
 
     def device(self, name: str, like: str = "host", slowdown: float | None = None, **changes: Any) -> Path:
