@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import socket
 import time
@@ -114,6 +115,8 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
             finally:
                 if worker is not None:
                     await worker.dismiss(GOODBYE_S)
+                    with contextlib.suppress(TestbedError):  # it recorded nothing; this clears its folder on the node
+                        await node.fetch(run, "edge", Path(folder))
     seen = (
         f"answers {ready_s:.1f} s after its start; its clock is ahead of this machine's by "
         f"{offset.offset_ns / 1e6:.2f} ± {offset.bound_ns / 1e6:.2f} ms"

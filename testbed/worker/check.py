@@ -290,9 +290,11 @@ def _data_plane(profile: Profile) -> Iterator[CheckLine]:
 
 
 def _disk() -> Iterator[CheckLine]:
-    folder = Path.cwd()
+    folder = Path.cwd()  # of a worker too
+    while not folder.is_mount():
+        folder = folder.parent
     free = shutil.disk_usage(folder).free
-    seen = f"{free / 1e9:.1f} GB free in {folder}"
+    seen = f"{free / 1e9:.1f} GB free on {folder}, where it records"
     if free < MIN_FREE_BYTES:
         yield CheckLine(
             state="failed", what="disk", seen=seen, fix=f"make room: at least {MIN_FREE_BYTES / 1e9:.1f} GB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def test_a_node_that_cannot_be_reached_is_a_line_and_the_next_node_is_looked_at(
     done = lab.run("check", away, bench.device(bench.nodes.cloud))
     assert done.code == 1
     assert "Traceback" not in done.text
-    assert "failed   reach" in done.out
+    assert re.search(r"^failed +reach ", done.out, re.MULTILINE)
     assert "does `ssh no-such-host.invalid true` work without a question?" in " ".join(done.out.split())
     assert "ssh cloud; looked at in" in done.out
     assert "not ready to measure: bench-edge" in done.err
