@@ -36,7 +36,7 @@ def throttle_counters(machine: Machine) -> dict[str, int]:
         _take(counters, f"{path.parent.name} {path.name}", path)
     for device in machine.glob("sys/class/thermal/cooling_device*"):
         kind = read(device / "type") or ""
-        if _COOLING.search(kind) and "fan" not in kind.lower():
+        if _COOLING.search(kind):
             _take(counters, f"{kind} {device.name} cur_state", device / "cur_state")
             _take(counters, f"{kind} {device.name} total_trans", device / "stats/total_trans")
     for path in machine.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count"):

@@ -126,18 +126,17 @@ def test_a_run_that_lives_keeps_its_changes_and_its_target(folder: Path, tmp_pat
     value.write_text("0")
     other = tmp_path / "other"
     other.write_text("7")
-    process = child(folder, value, "1")
-    (found,) = restore_left_behind(folder, kinds(), "boot-1")
-    assert found.in_use
-    assert value.read_text() == "1"
-    second = Journal(folder, "run b", "boot-1", kinds())
-    with pytest.raises(DeviceError, match="changed by another run, run killed, repeat 0"):
-        change(second, value, "5")
-    assert value.read_text() == "1"
-    change(second, other, "8")
-    second.restore()
-    assert other.read_text() == "7"
-    process.communicate()
+    with child(folder, value, "1"):
+        (found,) = restore_left_behind(folder, kinds(), "boot-1")
+        assert found.in_use
+        assert value.read_text() == "1"
+        second = Journal(folder, "run b", "boot-1", kinds())
+        with pytest.raises(DeviceError, match="changed by another run, run killed, repeat 0"):
+            change(second, value, "5")
+        assert value.read_text() == "1"
+        change(second, other, "8")
+        second.restore()
+        assert other.read_text() == "7"
     restore_left_behind(folder, kinds(), "boot-1")
     assert value.read_text() == "0"
 

@@ -172,7 +172,7 @@ def test_a_sample_rate_is_measured_against_what_was_asked_for(rate_hz: float, st
 
 def test_the_slowest_rail_counts_and_a_silent_one_fails() -> None:
     read = samples("VDD_IN", 100, *[5000.0] * 50)
-    found = _power_line("toy", 100, capability("VDD_IN", "VDD_SOC"), read)
+    found = _power_line("toy", 100, capability("VDD_SOC", "VDD_IN"), read)
     assert found.state == "failed"
     assert "VDD_SOC (module) no sample; 0 samples/s" in found.seen
 
