@@ -202,7 +202,8 @@ def _power(profile: Profile, seconds: float) -> Iterator[CheckLine]:
                 capability, samples = _sample(alone, Path(folder), seconds)
             except DeviceError as error:
                 fix = "see docs/hardware.md, When a check fails; or take the source out of the profile"
-                yield CheckLine(state="failed", what=f"power: {name}", seen=str(error), fix=fix)
+                seen = str(error).removeprefix(f"{profile.name}: power sampling failed: ")  # both said by the line
+                yield CheckLine(state="failed", what=f"power: {name}", seen=seen, fix=fix)
                 continue
         yield _power_line(name, spec.rate_hz, capability, samples)
 

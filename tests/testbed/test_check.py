@@ -174,7 +174,7 @@ def test_the_slowest_rail_counts_and_a_silent_one_fails() -> None:
     read = samples("VDD_IN", 100, *[5000.0] * 50)
     found = _power_line("toy", 100, capability("VDD_SOC", "VDD_IN"), read)
     assert found.state == "failed"
-    assert "VDD_SOC (module) no sample; 0 samples/s" in found.seen
+    assert "VDD_SOC (module) no sample, VDD_IN (module) 5.00 W; 0 samples/s" in found.seen
 
 
 def test_a_rail_that_shows_no_power_is_worth_a_word() -> None:
