@@ -185,6 +185,20 @@ class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         _finite(self, "slowdown")
 
 
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is set on the node for each repeat and put back after it; None or False: left as it is.
+
+    `nvpmodel` is the id or name of a power mode; `jetson_clocks` fixes a Jetson's clocks at the most that the power
+    mode allows; `cpu_governor` is of every CPU; `gpu_clocks_mhz` locks the clock of the NVIDIA GPU number `gpu`.
+    """
+
+    nvpmodel: Annotated[int, msgspec.Meta(ge=0)] | Text | None = None
+    jetson_clocks: bool = False
+    cpu_governor: Text | None = None
+    gpu_clocks_mhz: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    gpu: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One node.
 
@@ -206,8 +220,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     root: Text = "/"
     power: list[PowerSpec] = []
     emulates: Emulation | None = None
+    settings: Settings = Settings()
 
     def __post_init__(self) -> None:
+        for key, kind in (("nvpmodel", "jetson"), ("jetson_clocks", "jetson"), ("gpu_clocks_mhz", "nvidia_gpu")):
+            if getattr(self.settings, key) not in (None, False) and self.kind != kind:
+                raise _wrong(f"Expected `{key}:` on kind {kind} only, not on {self.kind}", f".settings.{key}")
         emulated = self.kind == "emulated"
         if emulated and self.emulates is None:
             raise _wrong("Expected `emulates:` beside `kind: emulated`", ".kind")

@@ -26,6 +26,7 @@ from testbed.record.schema import Status
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_ABORTED = 1, 130
 TABLE_COLUMNS = 300
+CHECK_COLUMN = len("power: tegrastats")
 
 app = typer.Typer(
     help="Energy, latency, accuracy and traffic of spiking edge-cloud co-inference, measured.",
@@ -121,6 +122,24 @@ def plan_(
     seconds = planned.seconds_per_repeat()
     if missing and seconds is not None:
         console.print(f"About {missing * seconds / 60:.1f} min left, at {seconds:.1f} s for a repeat measured so far.")
+
+
+@app.command()
+@_readable
+def check(
+    devices: Annotated[list[Path], typer.Argument(help="devices/*.yaml", metavar="DEVICE.yaml...")],
+) -> None:
+    """See whether nodes can measure what their profiles promise, and what to do where they cannot."""
+    from testbed.check import check as run_check
+
+    failed = []
+    with console.status("") as status:
+        for node in run_check(devices, lambda path: status.update(f"Looking at {path}")):
+            _print_check(node)
+            failed += [node.node] if node.failed else []
+    if failed:
+        errors.print(f"testbed: not ready to measure: {', '.join(failed)}", style="red", highlight=False, markup=False)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
@@ -436,6 +455,22 @@ def _print_rows(headers: list[str], rows: list[list[str]]) -> None:
         shown.add_row(*row)
     wanted = Measurement.get(console, console.options.update(max_width=TABLE_COLUMNS), shown).maximum
     Console(width=max(console.width, wanted)).print(shown)
+
+
+def _print_check(node: Any) -> None:
+    """One node's lines; what to do stands below what was seen."""
+    table = Table(
+        title=Text(node.node, style="bold"), title_justify="left", box=None, show_header=False, pad_edge=False
+    )
+    styles = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=CHECK_COLUMN)
+    table.add_column(overflow="fold")
+    for line in node.lines:
+        seen = Text(line.seen) if not line.fix else Text(f"{line.seen}\n→ {line.fix}")
+        table.add_row(Text(line.state, style=styles[line.state]), line.what, seen)
+    console.print(table)
+    console.print()
 
 
 def _exit_for(statuses: list[Status]) -> None:

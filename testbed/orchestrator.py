@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from devices.profile import Profile, SshReach
+from devices.profile import Profile, Settings, SshReach
 from testbed.control import ControlHub, Worker
 from testbed.deploy.deployer import Claim, Deployer
 from testbed.deploy.local import LocalDeployer
@@ -31,6 +31,8 @@ ATTEMPT_FILE = "attempt.json"
 """Written last into an attempt's folder: an attempt without it was interrupted."""
 
 GOODBYE_S = 3.0
+RESTORE_S = 20.0
+"""How much longer a worker may take to end that puts its board's settings back: each tool takes a second or two."""
 CANCEL_S = 10.0
 ROLES: tuple[Role, Role] = ("cloud", "edge")
 
@@ -65,6 +67,10 @@ def deployer(profile: Profile, claim: Claim) -> Deployer:
 
         return SshDeployer(profile, claim)
     return LocalDeployer(profile)
+
+
+def _goodbye_s(profile: Profile) -> float:
+    return GOODBYE_S + (RESTORE_S if profile.settings != Settings() else 0.0)
 
 
 class Orchestrator:
@@ -137,7 +143,8 @@ class Orchestrator:
 
     async def _bring_home(self, attempt: Attempt) -> list[TestbedError]:
         """Dismiss the workers and fetch what they recorded; returns what went wrong."""
-        await asyncio.gather(*(worker.dismiss(GOODBYE_S) for worker in self._workers.values()))
+        goodbyes = (worker.dismiss(_goodbye_s(attempt.profiles[role])) for role, worker in self._workers.items())
+        await asyncio.gather(*goodbyes)
         self._workers = {}
         fetches = (self._deployers[role].fetch(self.run, role, attempt.folder) for role in ROLES)
         fetched = await asyncio.gather(*fetches, return_exceptions=True)
@@ -192,6 +199,7 @@ class Orchestrator:
                 control_public=hub.keys.public,
                 keys=hub.client_keys[role],
                 node=node,
+                root=attempt.profiles[role].root,
                 silence_s=attempt.deadlines.silence_s,
             )
             process = await self._deployers[role].start(
@@ -220,6 +228,7 @@ class Orchestrator:
                 bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if role == "edge" else None,
                 bundle_hash=attempt.bundle_hash if role == "edge" else None,
                 out_dir=folder.node_folder(self.run, attempt.folder, role),
+                run=self.run,
                 data_endpoint=answers["cloud"].data_endpoint if role == "edge" else None,
                 data_keys=keys,
                 data_server_public=server.public if server is not None and role == "edge" else None,

@@ -62,6 +62,13 @@ class Deployer(Protocol):
             DeployError: it cannot be started.
         """
 
+    async def run_module(self, module: str, stdin: bytes, deadline_s: float) -> bytes:
+        """Run `python -m MODULE` on the node as a worker would run; returns what it printed.
+
+        Raises:
+            DeployError: it cannot be started, failed, or did not end in time, with the last it said.
+        """
+
     async def fetch(self, run: str, role: Role, attempt: Path) -> None:
         """Bring what the worker of a run recorded to `attempt/ROLE` on the workstation.
 
@@ -80,3 +87,9 @@ def log_tail(log: Path) -> str:
     except OSError:
         return "its log cannot be read"
     return "its log ends with:\n" + "\n".join(f"    {line}" for line in lines) if lines else "its log is empty"
+
+
+def last_word(errors: bytes) -> str:
+    """The last line of a standard error, which is where Python says what went wrong."""
+    lines = errors.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"

@@ -12,6 +12,7 @@ import msgspec
 
 import testbed
 from devices.profile import Profile
+from testbed.deploy.deployer import last_word
 from testbed.errors import DeployError
 from testbed.link.messages import Role, WorkerStart
 from testbed.steward.lease import boot_id
@@ -69,9 +70,6 @@ class LocalDeployer:
         """Start `python -m testbed.worker` with the profile's interpreter or this one."""
         python = self._profile.python or sys.executable
         log.parent.mkdir(parents=True, exist_ok=True)
-        # The worker may run in an environment that has its dependencies but not the testbed itself.
-        root = str(Path(testbed.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with log.open("ab") as output:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -80,7 +78,7 @@ class LocalDeployer:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", RUN_VARIABLE: f"{run}/{role}"},
+                    env=_environment(**{RUN_VARIABLE: f"{run}/{role}"}),
                 )
             except OSError as error:
                 raise DeployError(f"{self._profile.name}: cannot start {python}: {error.strerror}") from error
@@ -90,8 +88,38 @@ class LocalDeployer:
             await process.stdin.drain()
         return LocalWorker(process, log)
 
+    async def run_module(self, module: str, stdin: bytes, deadline_s: float) -> bytes:
+        """Run `python -m MODULE` with the profile's interpreter or this one."""
+        python = self._profile.python or sys.executable
+        name = self._profile.name
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(python, "-m", module), stdin=pipe, stdout=pipe, stderr=pipe, env=_environment()
+            )
+        except OSError as error:
+            raise DeployError(f"{name}: cannot start {python}: {error.strerror}") from error
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(stdin), deadline_s)
+        except asyncio.TimeoutError:
+            raise DeployError(f"{name}: {python} -m {module} was not done after {deadline_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise DeployError(f"{name}: {python} -m {module} failed: {last_word(errors)}")
+        return output
+
     async def fetch(self, run: str, role: Role, attempt: Path) -> None:
         """Nothing to do: it was recorded where it belongs."""
 
     async def close(self) -> None:
         """Nothing to do: its workers ended with their standard input."""
+
+
+def _environment(**more: str) -> dict[str, str]:
+    # The worker may run in an environment that has its dependencies but not the testbed itself.
+    root = str(Path(testbed.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from devices.profile import Profile, SshReach
 from testbed.deploy import wheels
 from testbed.deploy.client import StewardClient
 from testbed.deploy.connect import connect
-from testbed.deploy.deployer import Claim
+from testbed.deploy.deployer import Claim, last_word
 from testbed.errors import ConnectionLost, DeployError
 from testbed.link.messages import Role, WorkerStart
 from testbed.record.log import write_atomically
@@ -163,6 +164,33 @@ class SshDeployer:
         worker = SshWorker(steward, pid, ended, log)
         worker.on_end = listener.close
         return worker
+
+    async def run_module(self, module: str, stdin: bytes, deadline_s: float) -> bytes:
+        """Run `python -m MODULE` as a child of the steward, in a folder of its own that is removed again."""
+        steward, node = self._answering(), self._profile.name
+        output = bytearray()
+        run = f"{module}-{uuid.uuid4().hex[:KEY_DIGITS]}"
+        pid, ended = await steward.child(
+            stdin,
+            output.extend,
+            command=[self._python, "-m", module],
+            run=run,
+            role="edge",
+            environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
+        )
+        try:
+            await steward.ask("close", child=pid)
+            code = await asyncio.wait_for(asyncio.shield(ended), deadline_s)
+        except asyncio.TimeoutError:
+            raise DeployError(f"{node}: {self._python} -m {module} was not done after {deadline_s:g} s") from None
+        finally:
+            if not ended.done() and steward.lost is None:
+                await steward.ask("kill", child=pid)
+            if steward.lost is None:
+                await steward.ask("remove", run=run, role="edge")
+        if code != 0:
+            raise DeployError(f"{node}: {self._python} -m {module} failed: {last_word(bytes(output))}")
+        return bytes(output)
 
     async def fetch(self, run: str, role: Role, attempt: Path) -> None:
         """Fetch the files whole, then remove them on the node; what is not fetched now is when `open` gets through."""

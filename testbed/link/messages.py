@@ -62,6 +62,7 @@ class Load(_Body, frozen=True, kw_only=True):
     bundle: str | None
     bundle_hash: str | None
     out_dir: str
+    run: str = ""
     data_endpoint: str | None = None
     data_keys: KeyPair | None = None
     data_server_public: Z85Key | None = None
@@ -107,7 +108,10 @@ class Bye(_Body, frozen=True, kw_only=True):
 
 
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The line of JSON that a worker reads from its standard input: keys never stand on a command line."""
+    """The line of JSON that a worker reads from its standard input: keys never stand on a command line.
+
+    `root` is the profile's: where the worker looks for what its board says of itself before a profile is loaded.
+    """
 
     control_endpoint: str
     control_public: Z85Key
@@ -115,6 +119,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     node: str
     silence_s: Annotated[float, msgspec.Meta(gt=0)]
     """After how long without a word from the orchestrator the worker ends itself."""
+    root: str = "/"
 
 
 class Hello(_Body, frozen=True, kw_only=True):

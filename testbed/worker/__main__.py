@@ -7,8 +7,10 @@ import ctypes
 import signal
 import sys
 
+from devices.errors import DeviceError
 from testbed.errors import TestbedError
 from testbed.worker.agent import Agent, read_start
+from testbed.worker.station import put_back_left_behind, restore_settings
 
 
 def main() -> int:
@@ -21,10 +23,14 @@ def main() -> int:
     # when the parent goes (prctl PR_SET_PDEATHSIG).
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     try:
-        return Agent(arguments.role, arguments.run, read_start(sys.stdin.buffer)).serve()
-    except TestbedError as error:
+        start = read_start(sys.stdin.buffer)
+        put_back_left_behind(start)
+        return Agent(arguments.role, arguments.run, start).serve()
+    except (TestbedError, DeviceError) as error:
         print(f"testbed.worker {arguments.role}: {error}", file=sys.stderr)
         return 1
+    finally:
+        restore_settings()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import IO, TypeAlias
 
 import msgspec
@@ -29,6 +30,7 @@ from testbed.link.messages import Body, Message, Role, WorkerStart
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
+from testbed.worker.station import restore_settings
 
 HEARTBEAT_MS = 500
 MAX_START_BYTES = 64 * 1024
@@ -84,10 +86,12 @@ class Agent:
             if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
                 # The orchestrator is gone, however it went. What was recorded is in the kernel's hands already,
                 # and the power sampler ends when its own pipe to this process breaks.
+                restore_settings()
                 os._exit(3)
             if t2_ns - heard_ns > self.start.silence_s * 1e9 and control not in ready:
                 # Nothing closes standard input when the network is cut or the workstation loses power.
                 print(f"the orchestrator was silent for {self.start.silence_s:g} s", file=sys.stderr)
+                restore_settings()
                 os._exit(4)
             if outbox in ready:
                 control.send(outbox.recv())
@@ -143,7 +147,7 @@ class Agent:
                 "libzmq": zmq.zmq_version(),
                 "msgspec": msgspec.__version__,
             },
-            facts=identify(),
+            facts=identify(Path(self.start.root)),
         )
 
     def _work(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,10 +11,15 @@ from typing import Any
 import msgspec
 
 from devices.activity import Activity, ActivityWriter
+from devices.board import identify
 from devices.emulation import Slowdown
+from devices.errors import DeviceError
+from devices.machine import Machine
 from devices.power.client import PowerSampler
+from devices.profile import Settings
+from devices.settings import AppliedSettings, put_back
 from testbed.errors import WorkerError
-from testbed.link.messages import Load
+from testbed.link.messages import Load, WorkerStart
 from testbed.record.log import RowLog
 from testbed.record.schema import EventRow
 
@@ -28,6 +34,13 @@ class Station:
         self.folder = Path(load.out_dir)
         self._logs: dict[str, RowLog] = {}
         self._events_lock = threading.Lock()
+        self._machine = Machine(Path(load.profile.root))
+        self._settings: AppliedSettings | None = None
+        if load.profile.settings != Settings():
+            owner = f"run {load.run or '?'}, repeat {load.repeat}, as {node}"
+            self._settings = AppliedSettings(self._machine, load.profile.settings, owner)
+            _made.append(self._settings)
+            self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
         self.slowdown = Slowdown(1.0 if emulates is None else emulates.slowdown)
         self._activity = None if emulates is None else ActivityWriter(self.folder / "activity")
@@ -79,8 +92,15 @@ class Station:
             raise WorkerError(f"{self.node}: the power sampler ended before the measurement did")
 
     def finish(self) -> dict[str, Any]:
-        """Stop the sampler, close the record; says how the sampling went."""
-        detail: dict[str, Any] = {}
+        """Stop the sampler, close the record, put the settings back; says how the sampling went and how the board is.
+
+        Raises:
+            DeviceError: the sampler had failed, or a setting could not be put back.
+        """
+        # Before anything is put back: the clocks and temperatures that were measured under.
+        detail: dict[str, Any] = {"facts": identify(self._machine.root)}
+        if self._settings is not None:
+            detail["settings"] = self._settings.changes
         if self._sampler is not None:
             detail["sampler"] = msgspec.to_builtins(self._sampler.stop())
             self._sampler = None
@@ -91,4 +111,30 @@ class Station:
         for log in self._logs.values():
             log.close()
         self._logs.clear()
+        if self._settings is not None:
+            self._settings.restore()
+            self._settings = None
         return detail
+
+
+_made: list[AppliedSettings] = []
+"""What this process has set on its board, for however it ends; a worker has one station after the other."""
+
+
+def restore_settings() -> None:
+    """Put back whatever this process has set; what cannot be is said on standard error and stays in the journal."""
+    while _made:
+        try:
+            _made.pop().restore()
+        except DeviceError as error:  # noqa: PERF203  (the others are still put back)
+            print(f"testbed.worker: {error}", file=sys.stderr)
+
+
+def put_back_left_behind(start: WorkerStart) -> None:
+    """Put back what earlier runs left changed on this node.
+
+    Raises:
+        DeviceError: something stays changed, so nothing should be measured.
+    """
+    for line in put_back(Machine(Path(start.root))):
+        print(f"testbed.worker: {line}", file=sys.stderr)

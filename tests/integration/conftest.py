@@ -66,10 +66,10 @@ class Lab:
 
     def __init__(self, folder: Path, models: Path) -> None:
         self.folder, self.results = folder, folder / "results"
+        self.environment = dict(ENVIRONMENT)
         self.results.mkdir()
         for name in ("models", "bundles"):
             (self.results / name).symlink_to(models / name)
-        self.environment = dict(ENVIRONMENT)
         self._started: list[Running] = []
 
     def device(self, name: str, like: str = "host", slowdown: float | None = None, **changes: Any) -> Path:

@@ -1,0 +1,138 @@
+"""`testbed check`: whether nodes can measure what their profiles promise, and what to do where they cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from devices.errors import DeviceError
+from devices.profile import Profile, load_profile
+from testbed.control import ControlHub, Worker
+from testbed.deploy.deployer import Claim, Deployer
+from testbed.errors import DeployError, TestbedError
+from testbed.link.clock import estimate
+from testbed.link.messages import WorkerStart
+from testbed.orchestrator import deployer
+from testbed.worker.check import CheckAnswer, CheckLine, CheckOrder
+
+MODULE = "testbed.worker.check"
+DEADLINE_S = 120.0
+HELLO_S = 30.0
+SILENCE_S = 10.0
+GOODBYE_S = 5.0
+BOUND_WARNING_NS = 5_000_000
+"""Of a clock offset: half a round trip, so more than this is a slow path to the node, or a busy node."""
+
+
+class NodeCheck(msgspec.Struct, frozen=True):
+    """One node and everything that was looked at."""
+
+    node: str
+    lines: list[CheckLine]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run could not measure what the profile promises."""
+        return any(line.state == "failed" for line in self.lines)
+
+
+def check(paths: Sequence[Path], on_node: Callable[[str], None] = lambda node: None) -> Iterator[NodeCheck]:
+    """Check one profile after the other; they may be the same machine.
+
+    Args:
+        paths: profiles, devices/*.yaml.
+        on_node: told which node is looked at next.
+    """
+    for path in paths:
+        on_node(str(path))
+        try:
+            profile = load_profile(path)
+        except DeviceError as error:
+            fix = "correct the line that is named"
+            yield NodeCheck(str(path), [CheckLine(state="failed", what="profile", seen=str(error), fix=fix)])
+            continue
+        yield NodeCheck(profile.name, asyncio.run(_check_node(profile)))
+
+
+async def _check_node(profile: Profile) -> list[CheckLine]:
+    claim = Claim(f"{getpass.getuser()}@{socket.gethostname()}", "testbed check", uuid.uuid4().hex)
+    node = deployer(profile, claim)
+    start = time.monotonic()
+    try:
+        await node.open()
+        answer = await _ask(node, profile)
+        how = "this machine" if profile.reach == "local" else f"ssh {profile.reach.ssh}"
+        reach = CheckLine(state="ok", what="reach", seen=f"{how}; looked at in {time.monotonic() - start:.1f} s")
+        return [reach, await _worker(node, profile), *answer.lines]
+    except TestbedError as error:
+        return [CheckLine(state="failed", what="reach", seen=str(error), fix=_remedy(profile, str(error)))]
+    finally:
+        await node.close()
+
+
+async def _ask(node: Deployer, profile: Profile) -> CheckAnswer:
+    order = msgspec.json.encode(CheckOrder(profile=profile)) + b"\n"
+    output = await node.run_module(MODULE, order, DEADLINE_S)
+    try:
+        # The last line: a library may have printed something before it.
+        return msgspec.json.decode(output.strip().rpartition(b"\n")[2], type=CheckAnswer)
+    except msgspec.MsgspecError as error:
+        raise DeployError(f"{profile.name}: {MODULE} printed no answer: {error}") from error
+
+
+async def _worker(node: Deployer, profile: Profile) -> CheckLine:
+    """Start a worker as a run does, and measure the offset of its clock."""
+    run = f"check-{uuid.uuid4().hex[:8]}"
+    with TemporaryDirectory(prefix="neucodex-testbed-") as folder:
+        async with ControlHub(run) as hub:
+            started = time.monotonic()
+            worker: Worker | None = None
+            try:
+                start = WorkerStart(
+                    control_endpoint=hub.endpoint,
+                    control_public=hub.keys.public,
+                    keys=hub.client_keys["edge"],
+                    node=profile.name,
+                    silence_s=SILENCE_S,
+                    root=profile.root,
+                )
+                process = await node.start("edge", run, start, Path(folder) / "worker.log")
+                worker = hub.workers["edge"] = Worker(hub, "edge", profile.name, process, SILENCE_S)
+                await worker.hello(HELLO_S)
+                ready_s = time.monotonic() - started
+                offset = estimate(await worker.exchange_clocks())
+            except TestbedError as error:
+                return CheckLine(state="failed", what="worker", seen=str(error), fix=_remedy(profile, str(error)))
+            finally:
+                if worker is not None:
+                    await worker.dismiss(GOODBYE_S)
+                    with contextlib.suppress(TestbedError):  # it recorded nothing; this clears its folder on the node
+                        await node.fetch(run, "edge", Path(folder))
+    seen = (
+        f"answers {ready_s:.1f} s after its start; its clock is ahead of this machine's by "
+        f"{offset.offset_ns / 1e6:.2f} ± {offset.bound_ns / 1e6:.2f} ms"
+    )
+    if offset.bound_ns > BOUND_WARNING_NS:
+        fix = "one-way delays will be that unsure; is the network or the node busy?"
+        return CheckLine(state="warning", what="worker", seen=seen, fix=fix)
+    return CheckLine(state="ok", what="worker", seen=seen)
+
+
+def _remedy(profile: Profile, error: str) -> str:
+    python = profile.python or "python3"
+    if "No module named" in error:
+        return f"on the node: {python} -m pip install numpy pyzmq msgspec PyYAML onnxruntime"
+    if "left changed by" in error:
+        return "put it back by hand, then check again"
+    if profile.reach != "local":
+        return f"does `ssh {profile.reach.ssh} true` work without a question? See docs/hardware.md"
+    return f"is `python: {python}` in the profile a Python >= 3.10?" if profile.python else ""
