@@ -136,7 +136,7 @@ class Meter:
         samples = int(((trace.t_ns >= start_ns) & (trace.t_ns <= end_ns)).sum())
         if (readings := self.sensor.readings(samples, seconds)) < MIN_READINGS:
             raise RecordError(
-                f"{readings:.0f} independent readings in a window of {seconds:.2f} s ({samples} samples, each averaged "
+                f"{readings:.1f} independent readings in a window of {seconds:.2f} s ({samples} samples, each averaged "
                 f"over {1e3 * self.sensor.averaging_s:g} ms; limit {MIN_READINGS}); measure more requests"
             )
         return weight

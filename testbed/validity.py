@@ -134,7 +134,7 @@ def _sampling(source: _Source, rail: str) -> Iterator[str]:
     readings = source.sensor.readings(len(t_ns), (source.end_ns - source.start_ns) / 1e9)
     if readings < MIN_READINGS:
         yield (
-            f"{where}: {readings:.0f} independent readings while measuring ({len(t_ns)} power samples, averaged over "
+            f"{where}: {readings:.1f} independent readings while measuring ({len(t_ns)} power samples, averaged over "
             f"{1e3 * source.sensor.averaging_s:g} ms each; limit {MIN_READINGS})"
         )
         return

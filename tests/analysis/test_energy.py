@@ -33,7 +33,7 @@ def test_a_sensors_limits_in_the_manifest_widen_the_interval(make_cell) -> None:
 
 
 def test_a_sensors_averaging_time_makes_a_short_window_an_error(make_cell) -> None:
-    with pytest.raises(RecordError, match=r"3 independent readings in a window of 0\.84 s .* 422 ms; limit 20"):
+    with pytest.raises(RecordError, match=r"3\.0 independent readings in a window of 0\.84 s .* 422 ms; limit 20"):
         energy(make_cell("slow sensor", emulated=False, averaging_ms=422.0))
 
 
