@@ -2,9 +2,15 @@
 
 import sys
 
-from tests.bench import link, model, request, sampler
+from tests.bench import energy, link, model, request, sampler
 
-BENCHES = {"model": model.run, "link": link.run, "request": request.run, "sampler": sampler.run}
+BENCHES = {
+    "model": model.run,
+    "link": link.run,
+    "request": request.run,
+    "sampler": sampler.run,
+    "energy": energy.run,
+}
 
 
 def main() -> None:
