@@ -22,6 +22,7 @@ from analysis.energy import Meter, Phase, meter, node_name, phases
 from analysis.metrics import STAGES, Measured, is_emulated, measure
 from analysis.replay import replay
 from analysis.stats import Interval
+from analysis.uncertainty import Budget
 from testbed.errors import RecordError
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
@@ -169,7 +170,7 @@ def _unit(quantity: str, unit: str, emulated: bool) -> str:
     return f"{quantity} (emulated) [{unit}]" if emulated else f"{quantity} [{unit}]"
 
 
-def _half(interval: Interval) -> float:
+def _half(interval: Interval | Budget) -> float:
     return interval.half or 0.0
 
 

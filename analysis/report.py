@@ -13,7 +13,7 @@ import jinja2
 from analysis.energy import Energy
 from analysis.figures import Drawing, draw_measured
 from analysis.metrics import Measured, is_emulated, measure
-from analysis.tables import number, plus_minus, significant, table_of, verdict
+from analysis.tables import energy_tables, number, plus_minus, significant, table_of, verdict
 from testbed.errors import RecordError
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
@@ -34,8 +34,14 @@ _DEFINITIONS = (
     (
         "energy",
         "What the edge drew per request, gross: the trapezoid of its power samples over the window of a "
-        "repeat's requests, over their number. Mean over repeats ± 95% interval (Student's t), which is the "
-        "spread between repeats alone: sensor gain and offset are not in it.",
+        "repeat's requests, over their number. Mean over repeats ± 95% interval (JCGM 100:2008), from the parts below.",
+    ),
+    (
+        "± gain, offset, LSB, edges, drift, repeats",
+        "What each part adds to the interval of an energy; they add up as squares. Gain, offset and LSB (rounding) "
+        "are the sensor's, edges what happened between samples and within one sensor's averaging time at the ends of "
+        "the window, drift half the difference of the idle baselines, repeats the spread between repeats. All but the "
+        "last are systematic: more repeats do not shrink them.",
     ),
     ("saving", "1 − energy over the baseline's energy. Blank between a measured and an emulated energy."),
     (
@@ -98,6 +104,7 @@ def write_report(folder: Path, cells: Sequence[Cell], include_invalid: bool = Fa
         mixed=len({is_emulated(cell) for cell in cells}) > 1,
         facts=_facts(cells),
         headers=headers,
+        energies=[(source, *one) for source, one in energy_tables(measured)],
         rows=[(row, one.valid, one.reasons) for row, one in zip(rows, measured, strict=True)],
         figures=[(d.name, d.caption, base64.b64encode(d.png).decode()) for d in drawings],
         no_figures=no_figures,
@@ -210,9 +217,18 @@ def _plus_minus(mean: float, half: float | None) -> str:
 
 def _clock(cell: Cell) -> list[tuple[str, ...]]:
     try:
-        estimates = cell.clock
+        estimates, lines = cell.clock, cell.clock_lines
     except RecordError:
         return []
     return [
-        (e.node, str(e.repeat), e.when, f"{e.offset_ns / 1e6:,.3f} ± {e.bound_ns / 1e6:,.3f} ms") for e in estimates
+        (e.node, str(e.repeat), e.when, f"{e.offset_ns / 1e6:,.3f} ± {e.bound_ns / 1e6:,.3f} ms", "") for e in estimates
+    ] + [
+        (
+            each.node,
+            str(each.repeat),
+            "middle" if each.straight else "middle, not straight",
+            f"{each.offset_ns / 1e6:,.3f} ± {each.bound_ns / 1e6:,.3f} ms",
+            f"{each.skew_ppm:.2f} ± {each.skew_bound_ppm:.2f} ppm",
+        )
+        for each in lines
     ]

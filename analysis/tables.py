@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.energy import EnergySource
 from analysis.metrics import Measured, measure
+from analysis.uncertainty import PARTS, PartName
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
 
@@ -39,6 +40,14 @@ _CODE_COLUMNS: tuple[Column, ...] = (
     ("code [bit]", lambda one: number(one.code.sent, 1) if one.code else ""),
     ("entropy [bit]", lambda one: number(one.code.entropy, 1) if one.code else ""),
 )
+_PART_HEADERS: dict[PartName, str] = {
+    "gain": "± gain",
+    "offset": "± offset",
+    "lsb": "± LSB",
+    "edges": "± edges",
+    "drift": "± drift",
+    "repeats": "± repeats",
+}
 _MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "<": "&lt;", ">": "&gt;", "`": "\\`"})
 
 
@@ -69,6 +78,16 @@ def table_of(measured: Sequence[Measured]) -> Table:
         ("valid", verdict),
     ]
     return [header for header, _ in columns], [[text(one) for _, text in columns] for one in measured]
+
+
+def energy_tables(measured: Sequence[Measured]) -> list[tuple[EnergySource, Table]]:
+    """For each kind of energy: that of each node per request, and what each part adds to its 95% interval.
+
+    The parts add up as squares. A row for gross and one for net; blank where a part does not apply.
+    """
+    kinds: tuple[EnergySource, ...] = ("measured", "emulated")
+    tables = [(kind, _energy_table(measured, kind)) for kind in kinds]
+    return [(kind, (headers, rows)) for kind, (headers, rows) in tables if rows]
 
 
 def sources(measured: Sequence[Measured]) -> list[EnergySource]:
@@ -110,9 +129,13 @@ def times(value: float | None) -> str:
 
 
 def write_tables(folder: Path, cells: Sequence[Cell]) -> list[Path]:
-    """Write `tables/summary.md` and `tables/summary.tex` (booktabs) into an experiment's results."""
-    headers, rows = table(cells)
-    texts = {"summary.md": markdown(headers, rows), "summary.tex": latex(headers, rows)}
+    """Write the main table and those of the energies' intervals, as Markdown and as LaTeX, into `tables/`."""
+    measured = measure(cells)
+    tables = {"summary": table_of(measured)}
+    tables |= {f"energy-{source}": one for source, one in energy_tables(measured)}
+    texts: dict[str, str] = {}
+    for name, (headers, rows) in tables.items():
+        texts |= {f"{name}.md": markdown(headers, rows), f"{name}.tex": latex(headers, rows)}
     paths = []
     for name, text in texts.items():
         paths.append(folder / "tables" / name)
@@ -151,3 +174,16 @@ def _energy_columns(source: EnergySource) -> list[Column]:
         return number(one.comparison.energy_saving_pct, 1)
 
     return [(f"energy ({source}) [mJ]", energy_text), (f"saving ({source}) [%]", saving_text)]
+
+
+def _energy_table(measured: Sequence[Measured], source: EnergySource) -> Table:
+    rows = []
+    for one in measured:
+        for role, found in (("edge", one.energy), ("cloud", one.cloud_energy)):
+            if found is None or found.source != source:
+                continue
+            for what, budget in (("gross", found.gross), ("net", found.net)):
+                if budget is not None:
+                    parts = [significant(budget.part(name)) for name in PARTS]
+                    rows.append([one.label, f"{role}, {what}", plus_minus(budget.mean, budget.half), *parts])
+    return ["cell", "of", f"energy ({source}) [mJ]", *(_PART_HEADERS[name] for name in PARTS)], rows

@@ -355,10 +355,12 @@ class Campaign:
             write_table(cell.folder / f"{table}.parquet", row_type, logs)
         events = b"".join(_whole_lines(log) for folder in chosen for log in sorted(folder.glob("*/events.jsonl")))
         write_atomically(cell.folder / "events.jsonl", events)
-        clock: list[Any] = []
+        clock: dict[str, list[Any]] = {"estimates": [], "lines": []}
         for folder in chosen:
             if (folder / ATTEMPT_FILE).exists():
-                clock += msgspec.json.decode((folder / ATTEMPT_FILE).read_bytes())["clock"]
+                found = msgspec.json.decode((folder / ATTEMPT_FILE).read_bytes())["clock"]
+                for kind, entries in clock.items():
+                    entries += found[kind]
         write_json(cell.folder / "clock.json", clock)
         self._write_manifest(cell)
         state: Literal["complete", "failed", "aborted"] = "complete"

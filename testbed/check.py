@@ -109,7 +109,8 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                 worker = hub.workers["edge"] = Worker(hub, "edge", profile.name, process, SILENCE_S)
                 await worker.hello(HELLO_S)
                 ready_s = time.monotonic() - started
-                offset = estimate(await worker.exchange_clocks())
+                exchanges, _ = await worker.exchange_clocks()
+                offset = estimate(exchanges)
             except TestbedError as error:
                 return CheckLine(state="failed", what="worker", seen=str(error), fix=_remedy(profile, str(error)))
             finally:

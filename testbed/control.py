@@ -58,8 +58,8 @@ class Worker:
         hello: messages.Hello = await self._watch(self._hello, "starting", deadline_s, silence=False)
         return hello
 
-    async def ask(self, body: Body, doing: str, deadline_s: float | None = None) -> Any:
-        """Send an order and wait for its answer.
+    async def ask(self, body: Body, doing: str, deadline_s: float | None = None, *, aside: bool = False) -> Any:
+        """Send an order and wait for its answer; `aside` while another order is being waited for.
 
         Raises:
             WorkerError: the worker answered with a fault, ended, fell silent, or missed the deadline.
@@ -69,7 +69,7 @@ class Worker:
         self._pending[seq] = asyncio.get_running_loop().create_future()
         try:
             self._hub.send(self.role, seq, body, deadline_s)
-            answer = await self._watch(self._pending[seq], doing, deadline_s, silence=True)
+            answer = await self._watch(self._pending[seq], doing, deadline_s, silence=True, aside=aside)
         finally:
             del self._pending[seq]
         if isinstance(answer, messages.Fault):
@@ -88,13 +88,18 @@ class Worker:
         """Send an order that has no answer."""
         self._hub.send(self.role, 0, body, None)
 
-    async def exchange_clocks(self) -> list[Exchange]:
-        """Four-timestamp exchanges between this process's monotonic clock and the worker's."""
-        exchanges = []
-        for _ in range(CLOCK_EXCHANGES):
-            pong = await self.ask(messages.ClockPing(t1_ns=time.monotonic_ns()), "syncing clocks", self._silence_s)
+    async def exchange_clocks(self, count: int = CLOCK_EXCHANGES, *, aside: bool = False) -> tuple[list[Exchange], int]:
+        """Four-timestamp exchanges between this process's monotonic clock and the worker's.
+
+        Returns them, and the worker's wall clock less its monotonic one, ns.
+        """
+        exchanges, wall_offset_ns = [], 0
+        for _ in range(count):
+            ping = messages.ClockPing(t1_ns=time.monotonic_ns())
+            pong = await self.ask(ping, "syncing clocks", self._silence_s, aside=aside)
             exchanges.append(Exchange(pong.t1_ns, pong.t2_ns, pong.t3_ns, time.monotonic_ns()))
-        return exchanges
+            wall_offset_ns = pong.wall_offset_ns
+        return exchanges, wall_offset_ns
 
     async def dismiss(self, grace_s: float) -> None:
         """Say goodbye and see the process end."""
@@ -105,8 +110,12 @@ class Worker:
         await asyncio.wait({self._ended})
         self._ended.exception()  # a lost connection has been told of, or nobody was waiting
 
-    async def _watch(self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool) -> Any:
-        started = self._last_word = time.monotonic()
+    async def _watch(
+        self, answer: asyncio.Future[Any], doing: str, deadline_s: float | None, *, silence: bool, aside: bool = False
+    ) -> Any:
+        started = time.monotonic()
+        if not aside:  # else whoever waits already would take our question for a sign of life
+            self._last_word = started
         who = f"{self.role} {self.node}, {doing}"
         while True:
             await asyncio.wait({answer, self._ended}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from devices.profile import Profile, Settings, SshReach
+from testbed import clocks
 from testbed.control import ControlHub, Worker
 from testbed.deploy.deployer import Claim, Deployer
 from testbed.deploy.local import LocalDeployer
 from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
 from testbed.experiment import Deadlines
 from testbed.link import messages
-from testbed.link.clock import estimate
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import CellConfig, Role, WorkerStart
 from testbed.record.log import write_json
-from testbed.record.schema import ClockEstimate
+from testbed.record.schema import ClockEstimate, ClockRecord
 
 ATTEMPT_FILE = "attempt.json"
 """Written last into an attempt's folder: an attempt without it was interrupted."""
@@ -172,7 +172,9 @@ class Orchestrator:
         first = attempt.repeat * total
         order = messages.Measure(samples=list(attempt.samples), first_request_id=first)
         cloud = self._workers["cloud"]
-        answer = await self._beside(edge.ask(order, "measuring"), cloud)
+        async with clocks.during(self._workers.values(), attempt.repeat) as exchanged:
+            answer = await self._beside(edge.ask(order, "measuring"), cloud)
+        clock += exchanged
         measured = int(answer.detail["measured"])
         self._on_phase("measuring", measured, total)
         self._on_phase("idle baseline", 1, 1)
@@ -183,7 +185,7 @@ class Orchestrator:
             return None
         return {
             "seconds": time.monotonic() - started,
-            "clock": clock,
+            "clock": ClockRecord(estimates=clock, lines=clocks.lines(clock)),
             "nodes": {
                 role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
                 for role in ROLES
@@ -242,22 +244,7 @@ class Orchestrator:
 
     async def _sync(self, attempt: Attempt, when: Literal["before", "after"]) -> list[ClockEstimate]:
         self._on_phase("syncing clocks", 0, 1)
-        estimates = []
-        for worker in self._workers.values():
-            offset = estimate(await worker.exchange_clocks())
-            estimates.append(
-                ClockEstimate(
-                    node=worker.node,
-                    repeat=attempt.repeat,
-                    when=when,
-                    t_ns=time.monotonic_ns(),
-                    offset_ns=offset.offset_ns,
-                    bound_ns=offset.bound_ns,
-                    rtt_ns=offset.rtt_ns,
-                    exchanges=offset.exchanges,
-                )
-            )
-        return estimates
+        return await clocks.exchange(self._workers.values(), attempt.repeat, when)
 
     async def _each(self, doing: str, ask: Callable[[Worker], Awaitable[Any]]) -> dict[Role, Any]:
         """Ask both workers at once; a failure names every node that failed."""

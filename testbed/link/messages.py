@@ -160,11 +160,15 @@ class Heartbeat(_Body, frozen=True, kw_only=True):
 
 
 class ClockPong(_Body, frozen=True, kw_only=True):
-    """Answers `ClockPing`: its `t1_ns`, and the worker's clock at reception and at reply."""
+    """Answers `ClockPing`: its `t1_ns`, and the worker's clock at reception and at reply.
+
+    `wall_offset_ns` is the worker's wall clock less its monotonic one.
+    """
 
     t1_ns: int
     t2_ns: int
     t3_ns: int
+    wall_offset_ns: int
 
 
 class Fault(_Body, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from testbed.errors import RecordError
 from testbed.record.log import read_rows
-from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, EventRow, Manifest, Status
+from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow, Manifest, Status
 from testbed.record.tables import TABLES, arrow_schema
 
 if TYPE_CHECKING:
@@ -60,11 +60,24 @@ class Cell:
         path = self.folder / "events.jsonl"
         return list(read_rows(path, EventRow)) if path.exists() else []
 
-    @cached_property
+    @property
     def clock(self) -> list[ClockEstimate]:
-        """Clock offsets of the nodes against the orchestrator."""
+        """Clock offsets of the nodes against the orchestrator, as they were exchanged."""
+        return self._clock.estimates
+
+    @property
+    def clock_lines(self) -> list[ClockLine]:
+        """Offset and skew of each node in each repeat."""
+        return self._clock.lines
+
+    @cached_property
+    def _clock(self) -> ClockRecord:
         path = self.folder / "clock.json"
-        return read_document(path, list[ClockEstimate]) if path.exists() else []
+        if not path.exists():
+            return ClockRecord(estimates=[], lines=[])
+        # Before skew was known, the file was the list of estimates alone.
+        found: ClockRecord | list[ClockEstimate] = read_document(path, ClockRecord | list[ClockEstimate])  # type: ignore[arg-type]
+        return found if isinstance(found, ClockRecord) else ClockRecord(estimates=found, lines=[])
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / f"{name}.parquet"

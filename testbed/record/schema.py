@@ -103,16 +103,46 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClockEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's monotonic clock minus the orchestrator's, with the bound half the best round trip gives."""
+    """The node's monotonic clock minus the orchestrator's, with the bound half the best round trip gives.
+
+    `t_ns` is the orchestrator's clock at the best exchange; `wall_offset_ns` the node's wall clock less its
+    monotonic one, which only setting the wall clock changes.
+    """
 
     node: str
     repeat: int
-    when: Literal["before", "after"]
+    when: Literal["before", "during", "after"]
     t_ns: int
     offset_ns: int
     bound_ns: int
     rtt_ns: int
     exchanges: int
+    wall_offset_ns: int | None = None
+
+
+class ClockLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's clock against the orchestrator's in one repeat, from all its estimates.
+
+    At `t_ns` of the orchestrator the offset is `offset_ns` ± `bound_ns`, and it grows by `skew_ppm` ±
+    `skew_bound_ppm`. Where no straight line runs through all estimates (`straight` false) the skew is the mean
+    between the first and the last.
+    """
+
+    node: str
+    repeat: int
+    t_ns: int
+    offset_ns: int
+    bound_ns: int
+    skew_ppm: float
+    skew_bound_ppm: float
+    straight: bool
+
+
+class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`clock.json`: what was exchanged, and what follows from it for each node and repeat."""
+
+    estimates: list[ClockEstimate]
+    lines: list[ClockLine]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

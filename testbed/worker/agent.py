@@ -26,6 +26,7 @@ from devices.board import identify
 from devices.errors import DeviceError
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
+from testbed.link.clock import wall_offset_ns
 from testbed.link.messages import Body, Message, Role, WorkerStart
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
@@ -56,6 +57,12 @@ def read_start(stdin: IO[bytes]) -> WorkerStart:
         return msgspec.json.decode(line, type=WorkerStart)
     except msgspec.MsgspecError as error:
         raise LinkError(f"standard input does not say where the orchestrator is: {error}") from error
+
+
+def pong(ping: messages.ClockPing, t2_ns: int) -> messages.ClockPong:
+    """The answer to a ping that came in at `t2_ns`; the time of the reply is taken last."""
+    wall_ns = wall_offset_ns()
+    return messages.ClockPong(t1_ns=ping.t1_ns, t2_ns=t2_ns, wall_offset_ns=wall_ns, t3_ns=time.monotonic_ns())
 
 
 class Agent:
@@ -99,8 +106,7 @@ class Agent:
                 heard_ns = t2_ns
                 message = messages.decode(control.recv(), self.run)
                 if isinstance(message.body, messages.ClockPing):
-                    pong = messages.ClockPong(t1_ns=message.body.t1_ns, t2_ns=t2_ns, t3_ns=time.monotonic_ns())
-                    self._send(control, message.seq, pong)
+                    self._send(control, message.seq, pong(message.body, t2_ns))
                 elif isinstance(message.body, messages.Heartbeat):
                     pass
                 elif isinstance(message.body, messages.Cancel):

@@ -13,6 +13,8 @@ from testbed.record.reader import Cell, read_cell
 from testbed.record.schema import (
     SCHEMA_VERSION,
     ClockEstimate,
+    ClockLine,
+    ClockRecord,
     EventRow,
     Manifest,
     NetworkRow,
@@ -71,6 +73,8 @@ def make_cell(tmp_path: Path) -> MakeCell:
         metered: bool = True,
         jitter_mw: float = 0.0,
         cloud_mw: float | None = None,
+        limits: dict[str, float] | None = None,
+        averaging_ms: float = 0.0,
         code_rates: list[list[float]] | None = None,
         op_counts: dict[str, Any] | None = None,
     ) -> Cell:
@@ -84,12 +88,12 @@ def make_cell(tmp_path: Path) -> MakeCell:
         exits = exit_timestep(sure, rule.get("thresholds") or rule["threshold"]) if rule else np.full(REQUESTS, T)
         rng = np.random.default_rng(3)
         logs = {name: RowLog(folder / "parts" / f"{name}.jsonl") for name in TABLES}
-        clock: list[ClockEstimate] = []
+        clock = ClockRecord(estimates=[], lines=[])
         events = RowLog(folder / "events.jsonl")
         for repeat in range(repeats if state == "complete" else 1):
             zero = (repeat + 1) * 100 * SECOND
             begin = zero + 3 * SECOND
-            now = begin + 20 * MS
+            now = begin + 50 * MS
             for i in range(REQUESTS):
                 took = round((latency_ms + i % 3) * MS)
                 steps = int(exits[i])
@@ -140,7 +144,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
                     )
                 )
                 now += took
-            measured = now + 20 * MS
+            measured = now + 50 * MS
             marks = {
                 "idle_before": zero,
                 "warmup": zero + 2 * SECOND,
@@ -153,7 +157,13 @@ def make_cell(tmp_path: Path) -> MakeCell:
                     events.append(
                         EventRow(node=node, t_ns=at + shift, repeat=repeat, event="phase", detail={"phase": name})
                     )
-                clock.append(
+                clock.lines.append(
+                    ClockLine(
+                        node=node, repeat=repeat, t_ns=zero, offset_ns=shift, bound_ns=50_000, skew_ppm=0.0,
+                        skew_bound_ppm=1.0, straight=True,
+                    )
+                )  # fmt: skip
+                clock.estimates.append(
                     ClockEstimate(
                         node=node, repeat=repeat, when="before", t_ns=zero, offset_ns=shift, bound_ns=50_000,
                         rtt_ns=100_000, exchanges=8,
@@ -183,9 +193,23 @@ def make_cell(tmp_path: Path) -> MakeCell:
             write_table(folder / f"{name}.parquet", TABLES[name], [log.path])
         write_json(folder / "clock.json", clock)
         cloud_power = [] if cloud_mw is None else [{"source": "nvml"}]
+
+        def sensors(source: str, rail: str, scope: str) -> dict[str, Any]:
+            rails = [{"name": rail, "scope": scope, **(limits or {})}]
+            power = [{"source": source, "rails": rails, "averaging_ms": averaging_ms}]
+            return {str(repeat): {"loaded": {"power": power}} for repeat in range(repeats)}
+
         nodes = {
-            "edge": {"name": "board", "profile": {"name": "board", "kind": kind, "power": power}},
-            "cloud": {"name": "server", "profile": {"name": "server", "kind": "host", "power": cloud_power}},
+            "edge": {
+                "name": "board",
+                "profile": {"name": "board", "kind": kind, "power": power},
+                "repeats": sensors(source, "VDD_IN", scope),
+            },
+            "cloud": {
+                "name": "server",
+                "profile": {"name": "server", "kind": "host", "power": cloud_power},
+                "repeats": sensors("nvml", "GPU", "board"),
+            },
         }
         write_json(
             folder / "manifest.json",

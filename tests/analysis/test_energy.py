@@ -2,55 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from analysis.energy import energy, integrate, meter
+from analysis.energy import energy, meter
 from analysis.stats import over_repeats
 from testbed.errors import RecordError
 from testbed.record.log import RowLog, read_rows
 from testbed.record.reader import read_cell
 from testbed.record.schema import PowerRow
 from testbed.record.tables import write_table
-
-SECOND = 1_000_000_000
-LONG_AFTER_BOOT = 400 * 24 * 3600 * SECOND
-
-
-def test_energy_of_a_ramp_is_exact() -> None:
-    t = LONG_AFTER_BOOT + np.arange(0, 11) * SECOND
-    mw = 100.0 * np.arange(0, 11)
-    # From 2.5 s to 7.25 s: 50 (7.25² − 2.5²).
-    found = integrate(t, mw, LONG_AFTER_BOOT + 2_500_000_000, LONG_AFTER_BOOT + 7_250_000_000)
-    assert found == pytest.approx(50 * (7.25**2 - 2.5**2), rel=1e-12)
-
-
-def test_a_window_between_two_samples_is_interpolated() -> None:
-    assert integrate([0, 10 * SECOND], [0.0, 1000.0], 4 * SECOND, 6 * SECOND) == pytest.approx(1000.0)
-
-
-@given(st.lists(st.floats(0, 1e5), min_size=3, max_size=30), st.data())
-def test_energies_of_adjacent_windows_add_up(mw: list[float], data: st.DataObject) -> None:
-    t = np.arange(len(mw)) * SECOND
-    middle = data.draw(st.integers(1, int(t[-1]) - 1))
-    whole = integrate(t, mw, 0, int(t[-1]))
-    assert integrate(t, mw, 0, middle) + integrate(t, mw, middle, int(t[-1])) == pytest.approx(whole, abs=1e-3)
-
-
-@pytest.mark.parametrize(("start", "end"), [(-1, 5), (1, 11)])
-def test_a_gap_at_the_windows_edge_is_an_error(start: int, end: int) -> None:
-    with pytest.raises(RecordError, match="do not cover"):
-        integrate([0, 10], [1.0, 1.0], start, end)
-
-
-def test_one_sample_is_an_error() -> None:
-    with pytest.raises(RecordError, match="at least two"):
-        integrate([0], [1.0], 0, 1)
-
-
-def test_a_sample_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(RecordError, match="not numbers"):
-        integrate([0, 1, 2], [1.0, float("nan"), 1.0], 0, 2)
 
 
 def test_gross_and_net_energy_per_request_match_the_power(make_cell) -> None:
@@ -61,6 +20,41 @@ def test_gross_and_net_energy_per_request_match_the_power(make_cell) -> None:
     assert found.gross.half == pytest.approx(0, abs=1e-9)
     assert found.idle_mw == pytest.approx(5000)
     assert found.source == "emulated"
+
+
+def test_a_sensors_limits_in_the_manifest_widen_the_interval(make_cell) -> None:
+    plain = energy(make_cell("plain", emulated=False)).gross
+    known = energy(make_cell("known", emulated=False, limits={"gain": 0.01, "offset_mw": 60.0, "lsb_mw": 41.0})).gross
+    assert plain.half == pytest.approx(0, abs=1e-9)
+    assert known.mean == plain.mean
+    assert known.standard["gain"] == pytest.approx(0.01 * known.mean / 3**0.5)
+    assert known.standard["offset"] == pytest.approx(0.01 * known.mean / 3**0.5)  # 60 of 6000 mW
+    assert known.standard["lsb"] == pytest.approx(41 / 6000 * known.mean / 12**0.5)
+
+
+def test_a_sensors_averaging_time_makes_a_short_window_an_error(make_cell) -> None:
+    with pytest.raises(RecordError, match=r"3\.0 independent readings in a window of 0\.84 s .* 422 ms; limit 20"):
+        energy(make_cell("slow sensor", emulated=False, averaging_ms=422.0))
+
+
+def test_a_measured_cell_whose_manifest_says_nothing_of_its_sensor_has_no_energy(make_cell) -> None:
+    cell = make_cell("old", emulated=False)
+    for power in ([], [{"source": "ina3221", "rails": ["VDD_IN"], "scope": "module", "averaging_ms": 10.0}]):
+        for repeat in cell.manifest.nodes["edge"]["repeats"].values():
+            repeat["loaded"]["power"] = power
+        with pytest.raises(RecordError, match=r"board: the manifest does not say how well ina3221 measures .* again"):
+            energy(cell)
+
+
+def test_an_emulated_cell_of_before_sensors_had_limits_is_still_read(make_cell) -> None:
+    cell = make_cell("old model")
+    for repeat in cell.manifest.nodes["edge"]["repeats"].values():
+        repeat["loaded"]["power"] = [
+            {"source": "emulated", "rails": ["VDD_IN"], "scope": "emulated", "averaging_ms": 10.0}
+        ]
+    assert energy(cell).gross.standard["gain"] == 0
+    del cell.manifest.nodes["edge"]["repeats"]
+    assert energy(cell).gross.standard["gain"] == 0
 
 
 def test_interval_is_students_over_repeats() -> None:
@@ -96,7 +90,12 @@ def _with_more_power(cell, **changed):
 def test_rails_of_a_source_add_up(make_cell) -> None:
     cell = make_cell("two rails", emulated=False)
     once = energy(cell).gross.mean
-    assert energy(_with_more_power(cell, rail="VDD_SOC")).gross.mean == pytest.approx(2 * once)
+    more = _with_more_power(cell, rail="VDD_SOC")
+    with pytest.raises(RecordError, match="does not say how well ina3221 measures VDD_SOC"):
+        energy(more)
+    for repeat in more.manifest.nodes["edge"]["repeats"].values():
+        repeat["loaded"]["power"][0]["rails"].append({"name": "VDD_SOC", "scope": "module"})
+    assert energy(more).gross.mean == pytest.approx(2 * once)
 
 
 @pytest.mark.parametrize("changed", [{"source": "ina260"}, {"rail": "VDD_CPU", "scope": "rail"}])

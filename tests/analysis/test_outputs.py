@@ -56,13 +56,44 @@ def test_emulated_and_measured_energies_have_a_column_each(make_cell) -> None:
 
 
 def test_paper_tables_escape_what_latex_and_markdown_would_read(make_cell, tmp_path: Path) -> None:
-    markdown, latex = write_tables(tmp_path, [make_cell("50% | a_b & c")])
+    markdown, latex, *_ = write_tables(tmp_path, [make_cell("50% | a_b & c")])
     assert "50% \\| a\\_b & c" in markdown.read_text()
     tex = latex.read_text()
     assert r"50\% | a\_b \& c" in tex
     assert r"accuracy [\%]" in tex
     assert "±" not in tex
     assert tex.index(r"\toprule") < tex.index(r"\midrule") < tex.index(r"\bottomrule")
+
+
+def test_the_parts_of_each_interval_have_a_table_for_each_kind_of_energy(make_cell, tmp_path: Path) -> None:
+    cells = [
+        make_cell("sensor", emulated=False, jitter_mw=30, cloud_mw=90_000, limits={"gain": 0.01, "offset_mw": 50.0}),
+        make_cell("model", jitter_mw=30),
+        make_cell("one repeat", jitter_mw=30, repeats=1),
+    ]
+    paths = {path.name: path.read_text().splitlines() for path in write_tables(tmp_path, cells)}
+    assert set(paths) == {
+        f"{name}.{kind}" for name in ("summary", "energy-measured", "energy-emulated") for kind in ("md", "tex")
+    }
+    headers, _, gross, net, cloud = (
+        [text.strip() for text in line.split("|")[1:-1]] for line in paths["energy-measured.md"]
+    )
+    assert headers[2:] == [
+        "energy (measured) [mJ]",
+        *(f"± {part}" for part in ("gain", "offset", "LSB", "edges", "drift", "repeats")),
+    ]
+    assert [row[:2] for row in (gross, net, cloud)] == [
+        ["sensor", "edge, gross"],
+        ["sensor", "edge, net"],
+        ["sensor", "cloud, gross"],
+    ]
+    half = float(gross[2].split("±")[1])
+    parts = [float(text) for text in gross[3:] if text]
+    assert sum(part**2 for part in parts) ** 0.5 == pytest.approx(half, rel=0.05)
+    assert gross[3] != "0.000"
+    assert (gross[7], net[4]) == ("", "")  # no drift in gross energy, no offset in net
+    alone = next(line for line in paths["energy-emulated.md"] if line.startswith("| one repeat"))
+    assert "±" not in alone
 
 
 def test_every_figure_is_written_as_png_and_pdf(campaign, tmp_path: Path) -> None:
@@ -126,6 +157,8 @@ def test_the_report_loads_nothing_and_says_that_it_is_emulated(campaign, tmp_pat
     assert html.count('src="data:image/png;base64,') == 4
     assert "<strong>Emulated.</strong>" in html
     assert "server: went silent" in html
+    assert "<th>± drift</th>" in html
+    assert "7,000.000 ± 0.050 ms</td><td>0.00 ± 1.00 ppm</td>" in html
 
 
 def test_the_report_of_measured_nodes_has_no_banner(make_cell, tmp_path: Path) -> None:

@@ -2,9 +2,16 @@
 
 import sys
 
-from tests.bench import deploy, link, model, request, sampler
+from tests.bench import deploy, energy, link, model, request, sampler
 
-BENCHES = {"model": model.run, "link": link.run, "request": request.run, "sampler": sampler.run, "deploy": deploy.run}
+BENCHES = {
+    "model": model.run,
+    "link": link.run,
+    "request": request.run,
+    "sampler": sampler.run,
+    "energy": energy.run,
+    "deploy": deploy.run,
+}
 
 
 def main() -> None:

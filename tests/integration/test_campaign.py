@@ -94,10 +94,15 @@ def _check_record(cell) -> None:
     assert set(cell.power["node"]) == {"bench-edge"}
     assert cell.power["mw"].min() >= 5200
     assert {(clock.node, clock.when) for clock in cell.clock} == {
-        (node, when) for node in ("bench-edge", "bench-cloud") for when in ("before", "after")
+        (node, when) for node in ("bench-edge", "bench-cloud") for when in ("before", "during", "after")
     }
     for clock in cell.clock:  # one machine, one monotonic clock
         assert abs(clock.offset_ns) <= clock.bound_ns
+    assert {line.node for line in cell.clock_lines} == {"bench-edge", "bench-cloud"}
+    for line in cell.clock_lines:
+        assert line.straight
+        assert abs(line.offset_ns) <= line.bound_ns
+        assert abs(line.skew_ppm) <= line.skew_bound_ppm
     phases = [event.detail["phase"] for event in cell.events if event.node == "bench-edge" and event.event == "phase"]
     assert phases == ["warmup", "idle_before", "measure", "idle_after", "end"]
     assert not [event for event in cell.events if event.event != "phase"]

@@ -56,7 +56,7 @@ BODIES: list[messages.Body] = [
     messages.Done(detail={"rows": 3}),
     messages.Progress(done=1, total=2),
     messages.Heartbeat(t_ns=5),
-    messages.ClockPong(t1_ns=1, t2_ns=2, t3_ns=3),
+    messages.ClockPong(t1_ns=1, t2_ns=2, t3_ns=3, wall_offset_ns=4),
     messages.Fault(message="no", kind="ModelError"),
 ]
 

@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays
 from testbed.errors import RecordError
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.record.log import RowLog, read_rows, write_json
-from testbed.record.reader import read_document
-from testbed.record.schema import PowerRow, Status, TimestepRow
+from testbed.record.reader import Cell, read_document
+from testbed.record.schema import ClockEstimate, ClockLine, ClockRecord, PowerRow, Status, TimestepRow
 from testbed.record.tables import write_table
 
 
@@ -110,3 +110,14 @@ def test_sums_are_means_times_the_number_of_timesteps(logits):
 def test_exit_is_the_first_timestep_that_is_sure_enough_or_the_last():
     confidences = np.array([[0.5, 0.95, 0.2], [0.9, 0.1, 0.3], [0.99, 0.99, 0.4]])
     assert exit_timestep(confidences, 0.9).tolist() == [2, 1, 3]
+
+
+def test_clock_offsets_of_before_skew_was_recorded_are_still_read(tmp_path):
+    old = ClockEstimate(node="n", repeat=0, when="before", t_ns=1, offset_ns=2, bound_ns=3, rtt_ns=6, exchanges=8)
+    drawn = ClockLine(
+        node="n", repeat=0, t_ns=1, offset_ns=2, bound_ns=3, skew_ppm=0.5, skew_bound_ppm=1.0, straight=True
+    )
+    for document, lines in (([old], []), (ClockRecord(estimates=[old], lines=[drawn]), [drawn])):
+        write_json(tmp_path / "clock.json", document)
+        cell = Cell(tmp_path, None, None)
+        assert (cell.clock, cell.clock_lines) == ([old], lines)

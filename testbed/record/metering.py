@@ -1,0 +1,111 @@
+"""What a manifest says of the sensors that metered a node, and what such a sensor can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.errors import RecordError
+
+MIN_READINGS = 20
+"""Independent readings in a window under which its energy means nothing: the two that its ends fall between may be
+half wrong each, 5% of the window together."""
+
+UNKNOWN_AVERAGING_MS = 1000.0
+"""What is assumed of a sensor that does not say over which time it averages: the longest of the sensors here (NVML's
+GetPowerUsage on Ampere and later, nvmlDeviceGetPowerUsage in NVIDIA's NVML reference)."""
+
+
+WIDEST_FIRST = ("wall", "board", "module", "rail", "emulated")
+
+
+def widest(scopes: Collection[str]) -> str:
+    """The scope whose rails are added up: a sensor may report a sum beside its parts (VDD_IN, VDD_CPU_GPU_CV)."""
+    return next(scope for scope in WIDEST_FIRST if scope in scopes)
+
+
+@dataclass(frozen=True)
+class RailLimits:
+    """Limits of the error of one rail's readings: relative, constant, and the step between two readings."""
+
+    gain: float = 0.0
+    offset_mw: float = 0.0
+    lsb_mw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One power source of a node; `averaging_ms` is None where the source does not know it.
+
+    `modelled` is set for an emulated board, whose power has no sensor's errors.
+    """
+
+    source: str
+    rails: Mapping[str, RailLimits]
+    averaging_ms: float | None
+    modelled: bool = False
+
+    def limits(self, rail: str) -> RailLimits:
+        """How well a rail is known.
+
+        Raises:
+            RecordError: the manifest does not say it.
+        """
+        if self.modelled:
+            return RailLimits()
+        if rail not in self.rails:
+            raise RecordError(f"the manifest does not say how well {self.source} measures {rail}; measure again")
+        return self.rails[rail]
+
+    @property
+    def averaging_s(self) -> float:
+        """The time over which a reading is averaged; `UNKNOWN_AVERAGING_MS` where that is not known."""
+        return (UNKNOWN_AVERAGING_MS if self.averaging_ms is None else self.averaging_ms) / 1e3
+
+    def readings(self, samples: int, seconds: float) -> float:
+        """Independent readings in a window: no more than its samples, nor than averaging times fit in."""
+        if self.averaging_s == 0:
+            return float(samples)
+        return min(float(samples), seconds / self.averaging_s + 1)
+
+
+def sensor(node: Mapping[str, Any], source: str) -> Sensor:
+    """What the node's worker recorded of a source; where repeats differ, the wider limit of each.
+
+    Before sensors had limits, an emulated one listed its rails by name alone, or nothing was recorded; a model has no
+    sensor's errors, so these results are still read.
+
+    Args:
+        node: `manifest.nodes[role]`.
+        source: name of the source.
+
+    Raises:
+        RecordError: a sensor's limits are not in the manifest.
+    """
+    repeats = (node.get("repeats") or {}).values()
+    found = [
+        capability
+        for repeat in repeats
+        for capability in (repeat.get("loaded") or {}).get("power") or []
+        if capability["source"] == source
+    ]
+    averaging = [capability.get("averaging_ms") for capability in found]
+    known = [float(ms) for ms in averaging if ms is not None]
+    averaging_ms = max(known) if known and len(known) == len(averaging) else None
+    if (node.get("profile") or {}).get("kind") == "emulated":
+        return Sensor(source, {}, averaging_ms or 0.0, modelled=True)
+    if not found or any(isinstance(rail, str) for capability in found for rail in capability["rails"]):
+        raise RecordError(
+            f"{node.get('name', '?')}: the manifest does not say how well {source} measures (an earlier testbed did "
+            "not record it); measure again"
+        )
+    rails: dict[str, RailLimits] = {}
+    for rail in (rail for capability in found for rail in capability["rails"]):
+        so_far = rails.get(rail["name"], RailLimits())
+        rails[rail["name"]] = RailLimits(
+            gain=max(so_far.gain, float(rail.get("gain", 0.0))),
+            offset_mw=max(so_far.offset_mw, float(rail.get("offset_mw", 0.0))),
+            lsb_mw=max(so_far.lsb_mw, float(rail.get("lsb_mw", 0.0))),
+        )
+    return Sensor(source, rails, averaging_ms)
