@@ -16,6 +16,14 @@ from testbed.errors import ExperimentError
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 
+class PlacedError(ValueError):
+    """What a validator of a whole document found wrong, and the keys that lead to it from where it validates."""
+
+    def __init__(self, message: str, *keys: str | int) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
 def load_config(path: Path, model: type[ModelT], overrides: Sequence[str] = ()) -> ModelT:
     """Read a YAML file into a pydantic model; `overrides` are KEY=VALUE with dotted keys, values in YAML.
 
@@ -38,11 +46,12 @@ def _explain(document: Document, item: Any) -> str:
     """One pydantic error as a line; union branches that pydantic inserts into the path are skipped."""
     path: list[str | int] = []
     value: Any = document.data
-    for key in item["loc"]:
+    keys = (*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ()))
+    for key in keys:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
-            if key == item["loc"][-1]:
+            if key == keys[-1]:
                 path.append(key)
             continue
         path.append(key)
@@ -52,7 +61,9 @@ def _explain(document: Document, item: Any) -> str:
     elif item["type"] == "missing":
         message = "is missing"
     else:
-        message = f"{item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
+        message = item["msg"].removeprefix("Value error, ")
+        if not isinstance(item["input"], dict):  # a whole block would bury the message
+            message += f" (found {item['input']!r})"
     return f"{document.path}:{document.line(path)}: {dotted + ': ' if dotted else ''}{message}"
 
 

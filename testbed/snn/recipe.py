@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from testbed.config import load_config
+from testbed.config import PlacedError, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape
 
@@ -205,7 +205,7 @@ class Recipe(Strict):
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
         if self.dataset.frames not in (None, self.timesteps):
-            raise ValueError(f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}")
+            raise PlacedError(f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps")
         smallest = min(
             [self.dataset.image_size, *(side for phase in self.training.phases for side in phase.crops or ())]
         )
@@ -216,14 +216,15 @@ class Recipe(Strict):
             raise ValueError(f"crops of {largest} are larger than the image_size of {self.dataset.image_size}")
         for name, variant in self.variants.items():
             if variant.split not in SPLITS[self.backbone.name]:
-                raise ValueError(
-                    f"variant {name}: {self.backbone.name} has no split {variant.split!r}; "
-                    f"there is {', '.join(SPLITS[self.backbone.name])}"
+                raise PlacedError(
+                    f"{self.backbone.name} has no split {variant.split!r}; "
+                    f"there is {', '.join(SPLITS[self.backbone.name])}",
+                    *("variants", name, "split"),
                 )
             try:
                 self.code_shape(variant)
             except ValueError as error:
-                raise ValueError(f"variant {name}: {error}") from error
+                raise PlacedError(str(error), "variants", name, "bottleneck") from error
         return self
 
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:

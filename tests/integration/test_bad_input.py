@@ -142,7 +142,7 @@ def test_model_card_edited_after_the_export_is_refused(lab) -> None:
     (lab.results / "models").unlink()
     shutil.copytree(shared, lab.results / "models")
     card = lab.results / "models" / "quickstart" / "plain" / "model.yaml"
-    card.write_text(card.read_text().replace("timesteps: 4", "timesteps: 3"))
+    card.write_text(card.read_text().replace("backbone: resnet18", "backbone: vgg16"))
     assert "it was edited after the export" in refusal(lab, lab.experiment(SPLIT))
 
 
