@@ -205,7 +205,9 @@ class Recipe(Strict):
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
         if self.dataset.frames not in (None, self.timesteps):
-            raise PlacedError(f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps")
+            raise PlacedError(
+                f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps"
+            )
         smallest = min(
             [self.dataset.image_size, *(side for phase in self.training.phases for side in phase.crops or ())]
         )
