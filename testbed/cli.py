@@ -430,7 +430,7 @@ def _analyse(folder: Path) -> None:
     with console.status("Drawing figures and writing the report"):
         summary = write_summary(folder, cells)
         write_tables(folder, cells)
-        if any(cell.complete for cell in cells):
+        if any(cell.complete and cell.status is not None and cell.status.valid for cell in cells):
             write_figures(folder, cells)
         html = write_report(folder, cells)
     _print_table(cells)

@@ -118,7 +118,12 @@ class Worker:
             self._last_word = started
         who = f"{self.role} {self.node}, {doing}"
         while True:
+            looked = time.monotonic()
             await asyncio.wait({answer, self._ended}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+            if (paused_s := time.monotonic() - looked - TICK_S) > TICK_S:
+                # This process stood still (a laptop that slept): what came meanwhile has yet to be heard.
+                self._last_word += paused_s
+                started += paused_s
             if answer.done():
                 return answer.result()
             if self._ended.done():

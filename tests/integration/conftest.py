@@ -213,10 +213,8 @@ def models(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     done = subprocess.run(
         [TESTBED, "plan", experiment, "--results", results],
         cwd=folder,
-        env={
-            **ENVIRONMENT,
-            "OMP_NUM_THREADS": "1",
-        },  # two threads that wait for each other take ten times as long on a busy machine
+        # Two threads that wait for each other take ten times as long on a busy machine.
+        env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -112,7 +112,7 @@ class Bench:
 
 
 def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(bench, lab) -> None:
-    bench.slowdown = 20.0
+    bench.slowdown = 60.0
     experiment = bench.experiment(repeats=2)
 
     done = bench.run(experiment)
