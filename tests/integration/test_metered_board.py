@@ -1,0 +1,52 @@
+"""A whole run whose edge is a metered board: the process reads sysfs files that move, as on a Jetson."""
+
+import csv
+
+import pytest
+
+from tests.fakes.sysfs import FakeTree, SimRail, triangle
+
+LOW_MW, HIGH_MW, PERIOD_S = 5000.0, 7000.0, 0.1
+REQUESTS = 400
+
+
+@pytest.fixture
+def board(tmp_path):
+    """An Orin Nano whose module draws 6 W in the mean, and whose processor's rail is a part of that."""
+    tree = FakeTree(tmp_path / "board")
+    tree.board("NVIDIA Jetson Orin Nano Developer Kit", "nvidia,p3768-0000+p3767-0005nvidia,tegra234")
+    module = SimRail("VDD_IN", 5000, 5000, triangle(LOW_MW, HIGH_MW, PERIOD_S))
+    part = SimRail("VDD_CPU_GPU_CV", 5000, 5000, triangle(1000.0, 2000.0, PERIOD_S))
+    tree.hwmon("1-0040", 3, [module, part])
+    with tree.moving():
+        yield tree
+    tree.close()
+
+
+def test_energy_of_a_metered_board_is_what_flowed_through_it(lab, board) -> None:
+    power = [{"source": "ina", "rate_hz": 100}]
+    edge = lab.device("orin", kind="jetson", root=str(board.root), power=power)
+    experiment = lab.experiment(
+        {"mode": "edge_only", "model": "plain"},
+        edge=edge,
+        repeats=2,
+        idle_s=1.0,
+        scenario={"requests": REQUESTS, "warmup": 2},
+    )
+
+    done = lab.run("run", experiment, "--results", lab.results)
+
+    assert done.code == 0, done.text
+    assert "emulated" not in done.out
+    (cell,) = lab.cells()
+    assert set(cell.power["scope"]) == {"module", "rail"}
+    assert cell.manifest.nodes["edge"]["profile"]["root"] == str(board.root)
+    with (lab.campaign / "summary.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["energy_source"] == "measured"
+    mean_mw = (LOW_MW + HIGH_MW) / 2
+    windows = [rows["t_end_ns"].max() - rows["t_start_ns"].min() for _, rows in cell.requests.groupby("repeat")]
+    flowed_mj = sum(windows) / 1e9 * mean_mw / (2 * REQUESTS)
+    assert float(row["energy_mj"]) == pytest.approx(flowed_mj, rel=0.03)
+    assert float(row["energy_mj_ci95"]) > 0.0025 * flowed_mj / 3**0.5  # at the least the chip's gain
+    assert abs(float(row["energy_net_mj"])) < 0.1 * flowed_mj  # this board draws as much when it rests
