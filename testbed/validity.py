@@ -34,6 +34,12 @@ MAX_BASELINE_DRIFT = 0.05
 MAX_SOURCES_APART = 0.05
 """Relative difference of two sources that measure the same."""
 
+ONE_MODULE = frozenset({"nvml", "rapl"})
+"""Sources whose module is one card or the processors of a host: beside each other they meter different things."""
+
+THROTTLE_STATES = ("cur_state", "crit_alarm")
+"""Ends of the names of throttle facts that say what is now; the others count what happened."""
+
 MAX_HEATING_C = 5.0
 """How much warmer a zone may be at the end of a repeat than at its start, in °C: both are at rest, so what is left is
 the board's heat, and with it leakage and fan, that were still rising while it was measured."""
@@ -174,7 +180,7 @@ def _baselines(source: _Source) -> Iterator[str]:
 
 
 def _apart(one: _Source, other: _Source) -> Iterator[str]:
-    if one.scope != other.scope:
+    if one.scope != other.scope or (one.scope == "module" and {one.sensor.source, other.sensor.source} & ONE_MODULE):
         return
     means = []
     for source in (one, other):
@@ -207,7 +213,10 @@ def _throttled(cell: Cell) -> Iterator[str]:
     for where, _, hello, finished in _repeats(cell):
         before, after = hello.get("throttle", {}), finished.get("throttle", {})
         for counter in sorted(before.keys() & after.keys()):
-            if after[counter] != before[counter]:
+            if counter.endswith(THROTTLE_STATES):
+                if worst := max(before[counter], after[counter]):
+                    yield f"{where}: throttled: {counter} was {worst} (limit 0)"
+            elif after[counter] != before[counter]:
                 change = f"from {before[counter]} to {after[counter]}"
                 yield f"{where}: throttled: {counter} went {change} (limit: no change)"
 

@@ -135,20 +135,30 @@ def resting_from(milliseconds):
     return {"events": change}
 
 
-def second_source(milliwatts, scope="module"):
+def second_source(milliwatts, scope="module", source="scpi"):
     def nodes(nodes):
-        nodes["edge"]["profile"]["power"].append({"source": "scpi", "rate_hz": 100})
+        nodes["edge"]["profile"]["power"].append({"source": source, "rate_hz": 100})
         rail = {"name": "INPUT", "scope": scope}
         for repeat in nodes["edge"]["repeats"].values():
-            repeat["loaded"]["power"].append({"source": "scpi", "averaging_ms": 0.0, "rails": [rail]})
+            repeat["loaded"]["power"].append({"source": source, "averaging_ms": 0.0, "rails": [rail]})
 
-    more = samples(source="scpi", rail="INPUT", scope=scope, busy_mw=milliwatts)
+    more = samples(source=source, rail="INPUT", scope=scope, busy_mw=milliwatts)
     return {"nodes": nodes, "power": lambda rows: pd.concat([rows, more])}
 
 
 def said(when, **facts):
     def change(nodes):
         nodes["edge"]["repeats"]["1"][when]["facts"].update(facts)
+
+    return {"nodes": change}
+
+
+def braked_throughout(state):
+    """A brake that is on from the beginning to the end, which no difference shows."""
+
+    def change(nodes):
+        for when in ("hello", "finished"):
+            nodes["edge"]["repeats"]["1"][when]["facts"]["throttle"] = {"cpufreq cur_state": state}
 
     return {"nodes": change}
 
@@ -183,6 +193,8 @@ def cloud_samples(first_ms, last_ms):
         pytest.param(warmer_baseline(249), id="baselines 5% apart"),
         pytest.param(second_source(6310), id="a second source 5% off"),
         pytest.param(second_source(9000, "wall"), id="a second source that measures something else"),
+        pytest.param(second_source(9000, source="nvml"), id="a card beside what it is not a part of"),
+        pytest.param(braked_throughout(0), id="a brake that is off"),
         pytest.param(said("hello", throttle={}), id="throttle counters not known"),
         pytest.param(said("hello", temperature_c={}), id="temperatures not known"),
         pytest.param({"nodes": emulated}, id="the host of an emulated board got hot"),
@@ -210,6 +222,7 @@ def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
         ),
         (second_source(6330), r"ina, repeat 0: \d+ mW, scpi \d+ mW of the same module, 5\.\d% apart \(limit 5%\)"),
         (said("finished", throttle={"oc1": 4}), r"edge board, repeat 1: throttled: oc1 went from 3 to 4 \(limit"),
+        (braked_throughout(2), r"edge board, repeat 1: throttled: cpufreq cur_state was 2 \(limit 0\)"),
         (
             said("finished", temperature_c={"tj": 45.1}),
             r"edge board, repeat 1: still warming up: tj from 40\.0 to 45\.1 °C \(limit 5 °C more\)",
