@@ -64,7 +64,7 @@ def prepared(name: str, made_from: Any, make: Callable[[Path], dict[str, int]]) 
     if not target.exists():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(target.with_name(f".{target.name}.lock")):
+            with locked(target.with_name(f".{target.name}.lock")):
                 if not target.exists():
                     _make(target, made_from, make)
         except OSError as error:
@@ -126,8 +126,8 @@ def _check(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process prepare while others (the ranks of a training) wait for it."""
+def locked(path: Path) -> Iterator[None]:
+    """Let one process make something while others (the ranks of a training) wait for it."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed.data.cache import locked
 from testbed.data.datasets import Dataset, Samples, load
 from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.runtime.artefact import load_card
@@ -42,7 +44,9 @@ def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None) -> 
             f"{folder}: not trained yet; make it with: testbed train {recipe_path}"
             + ("" if recipe.dataset.name in ("digits", "digits_dvs") else " --data PATH")
         )
-    export(recipe_path, models, data)
+    with _exporting(models, recipe):
+        if not folder.exists() or _exported_from(folder) != weights:  # else another process did it meanwhile
+            _export(recipe_path, recipe, models, data)
     return folder
 
 
@@ -56,10 +60,22 @@ def _exported_from(folder: Path) -> Any:
 
 def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
     """Export every variant of a recipe from its trained weights."""
+    recipe = load_recipe(recipe_path)
+    with _exporting(models, recipe):
+        return _export(recipe_path, recipe, models, data)
+
+
+def _exporting(models: Path, recipe: Recipe) -> AbstractContextManager[None]:
+    """Keep other processes from exporting the same recipe meanwhile."""
+    folder = models / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return locked(folder / ".export.lock")
+
+
+def _export(recipe_path: Path, recipe: Recipe, models: Path, data: Path | None) -> list[Path]:
     from testbed.snn.export import write_artefact
     from testbed.snn.training import build
 
-    recipe = load_recipe(recipe_path)
     dataset = load(recipe.dataset, data)
     networks = build(recipe, dataset)
     source = _read_weights(recipe_path, recipe, models, networks)
