@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -309,6 +311,24 @@ def test_jump_host_is_gone_through_and_its_key_checked_too(bench) -> None:
         bench.open("cloud")
 
 
+def test_key_that_only_an_agent_holds_is_used(bench, lab, monkeypatch) -> None:
+    socket_path = lab.folder / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
+    try:
+        lab.wait_for("the agent listens", socket_path.exists)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket_path))
+        config = bench.nodes.home / ".ssh" / "config"
+        config.write_text(re.sub(".*IdentityFile.*\n", "", config.read_text()))
+        with pytest.raises(DeployError, match="refuses the login"):
+            bench.open("edge")
+        subprocess.run(["ssh-add", "-q", str(bench.nodes.home / ".ssh" / "id")], check=True)
+
+        bench.open("edge")
+    finally:
+        agent.kill()
+        agent.wait()
+
+
 def test_login_that_is_refused_says_which_and_what_to_do(bench) -> None:
     keys = bench.nodes.edge.folder / "authorized_keys"
     kept = keys.read_text()
@@ -351,6 +371,32 @@ def test_full_disk_is_an_error_that_names_the_node_and_leaves_nothing_half(bench
         assert not list((seen_there / "code").iterdir())
     finally:
         edge.unmount(lab.folder / "small")
+
+
+@pytest.mark.skipif(not ROOT, reason="needs a small file system of its own")
+def test_disk_that_fills_up_during_a_run_fails_its_cell_and_keeps_what_was_measured(bench, lab) -> None:
+    edge, small = bench.nodes.edge, lab.folder / "small"
+    seen_there = edge.mount(small, "size=30m")
+    try:
+        running = bench.start(bench.experiment(edge={"folder": str(small)}))
+        lab.wait_for(
+            "the edge measures",
+            lambda: any(log.read_bytes().count(b"\n") >= 3 for log in seen_there.glob("runs/*/edge/requests.jsonl")),
+        )
+        with (seen_there / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:  # until it is full
+                filler.write(bytes(1 << 12))
+
+        done = running.outcome()
+
+        assert done.code == 1, done.text
+        (cell,) = lab.cells()
+        (reason,) = cell.status.reasons
+        assert re.search(r"bench-edge, measuring: .*(is the disk full\?|No space left)", reason), reason
+        assert len(cell.requests) >= 3
+        bench.wait_until_nothing_is_left()
+    finally:
+        edge.unmount(small)
 
 
 def test_interrupted_transfer_does_not_count_and_nothing_is_sent_twice(bench, lab, monkeypatch) -> None:
