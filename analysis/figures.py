@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from testbed.record.reader import Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ _DASHES: Any = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 _SHADE = 0.15
 _WIDE, _COLUMN = 7.0, 3.5
 _DPI = 200
+_KEY_INCH_PER_LETTER = 0.056  # with its share of the mark and the number, at 7 pt
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8,
@@ -208,46 +210,75 @@ def _tradeoff(shown: Sequence[Measured]) -> tuple[Figure, str]:
     panels = [panel for panel in panels if panel.points]
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = _blank(rows, columns, 2.75 * rows)
+    drawn = [one for one in shown if any(one is point[0] for panel in panels for point in panel.points)]
+    key_columns = max(1, int(columns * _COLUMN / (_KEY_INCH_PER_LETTER * max(len(one.label) for one in drawn))))
+    key_rows = -(-len(drawn) // key_columns)
+    figure, grid = _blank(rows, columns, 2.75 * rows + 0.14 * key_rows)
     every = [axes for row in grid for axes in row]
     for axes in every[len(panels) :]:
         axes.remove()
+    # By identity: a cell holds arrays and tables, which do not compare to true or false.
+    numbers = {id(one): str(number) for number, one in enumerate(drawn, 1)}
     for axes, panel in zip(every, panels, strict=False):
-        _tradeoff_panel(axes, panel)
+        _tradeoff_panel(axes, panel, numbers)
+    figure.legend(
+        handles=[_key(one, numbers[id(one)]) for one in drawn],
+        loc="outside upper left",
+        ncols=key_columns,
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
     caption = (
-        f"Accuracy against edge energy per request and median latency. Horizontal bars: 95% intervals over "
-        f"{_repeats(shown)}. Vertical bars: 95% interval of the accuracy for drawing other samples of the "
-        f"data set (cells share their samples, so differences between them are surer than the bars suggest)."
+        f"Accuracy against edge energy per request and median latency, cells by number. Horizontal bars: 95% "
+        f"intervals over {_repeats(shown)}. Vertical bars: 95% interval of the accuracy for drawing other samples of "
+        f"the data set (cells share their samples, so differences between them are surer than the bars suggest)."
     )
     return figure, caption
 
 
-def _tradeoff_panel(axes: Axes, panel: _Panel) -> None:
+def _key(one: Measured, number: str) -> Line2D:
+    """An entry of the trade-off's legend: the cell's number, mark and name."""
+    from matplotlib.lines import Line2D
+
+    name = one.label if one.valid else f"{one.label} (invalid)"
+    return Line2D([], [], linestyle="none", label=f"{number}  {name}", **_marker(one, is_emulated(one.cell)))
+
+
+def _marker(one: Measured, emulated: bool) -> dict[str, Any]:
+    """Colour tells the mode, a triangle an exit, a hollow mark an emulated quantity."""
+    colour = _MODE_COLOUR[one.cell.manifest.mode]
+    return {
+        "marker": "^" if one.cell.manifest.exit else "o",
+        "color": colour,
+        "markerfacecolor": "white" if emulated else colour,
+        "markersize": 5,
+    }
+
+
+def _tradeoff_panel(axes: Axes, panel: _Panel, numbers: Mapping[int, str]) -> None:
     for one, x, half in panel.points:
         exact = one.accuracy
         if exact is None:
             continue
-        colour = _MODE_COLOUR[one.cell.manifest.mode]
+        marker = _marker(one, panel.emulated)
         y = 100 * exact.fraction
         axes.errorbar(
             x,
             y,
             xerr=[[half], [half]],
             yerr=[[y - 100 * exact.low], [100 * exact.high - y]],
-            fmt="^" if one.cell.manifest.exit else "o",
-            color=colour,
-            markerfacecolor="white" if panel.emulated else colour,
-            markersize=5,
+            linestyle="none",
             elinewidth=0.7,
-            ecolor=(colour, 0.5),
+            ecolor=(marker["color"], 0.5),
             capsize=1.5,
             capthick=0.7,
+            **marker,
         )
-        labels.add(axes, x, y, one.label if one.valid else f"{one.label} (invalid)", colour)
+        labels.add(axes, x, y, numbers[id(one)], marker["color"])
     axes.set_xlabel(panel.label)
     axes.set_ylabel("Accuracy [%]")
     axes.grid(True)
-    axes.margins(0.16, 0.08)
+    axes.margins(0.08, 0.08)
     if min(x for _, x, _ in panel.points) > 0:
         axes.set_xlim(left=0)
     if panel.emulated:

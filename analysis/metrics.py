@@ -64,10 +64,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell against its baseline, `edge_only` without exit of the same campaign."""
+    """A cell against its baseline, `edge_only` without exit of the same campaign, which may be the cell itself."""
 
     baseline: str
-    baseline_valid: bool
+    baseline_doubtful: bool
     accuracy_drop_points: float | None
     latency_speedup: float | None
     energy_saving_pct: float | None
@@ -115,7 +115,7 @@ class Measured:
             return ["unfinished"]
         state = [] if self.cell.complete else [status.state]
         doubt = []
-        if self.comparison and not self.comparison.baseline_valid:
+        if self.comparison and self.comparison.baseline_doubtful:
             doubt = [f"compared with a baseline that is not valid: {self.comparison.baseline}"]
         return [*state, *status.reasons, *self.problems, *doubt]
 
@@ -255,7 +255,8 @@ def _compared(one: Measured, baseline: Measured | None) -> Measured:
         speedup = baseline.latency.p50_ms / one.latency.p50_ms
     if one.energy and baseline.energy and one.energy.source == baseline.energy.source:
         saving = 100 * (1 - one.energy.gross.mean / baseline.energy.gross.mean)
-    return replace(one, comparison=Comparison(baseline.label, baseline.valid is True, drop, speedup, saving))
+    doubtful = baseline is not one and baseline.valid is not True
+    return replace(one, comparison=Comparison(baseline.label, doubtful, drop, speedup, saving))
 
 
 def _kin(one: Measured) -> tuple[object, ...]:

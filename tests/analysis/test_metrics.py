@@ -102,6 +102,7 @@ def test_a_hole_in_one_cell_is_its_problem_alone(make_cell) -> None:
 
 def test_a_comparison_with_an_invalid_baseline_says_so(make_cell) -> None:
     base = make_cell("base", "edge_only", baseline=True, valid=False, reasons=["throttled for 3 s"])
-    found = measure([base, make_cell("co")])[1]
+    baseline, found = measure([base, make_cell("co")])
     assert found.valid is True
     assert found.reasons == ["compared with a baseline that is not valid: base"]
+    assert baseline.reasons == ["throttled for 3 s"]  # it is not compared with anything but itself

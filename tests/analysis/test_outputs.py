@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.figures import draw, write_figures
+from analysis.metrics import measure
 from analysis.report import write_report
 from analysis.summary import SummaryRow, write_summary
 from analysis.tables import table, write_tables
@@ -127,17 +129,36 @@ def test_power_is_left_out_where_nothing_was_metered(make_cell, caplog: pytest.L
     assert "power: no cell has power samples" in caplog.text
 
 
-def test_axes_of_emulated_quantities_say_so(campaign, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: dict[str, list[str]] = {}
+def drawn_figures(cells, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """The figures before they are written."""
+    found: dict[str, Figure] = {}
     finish = figures._finished  # noqa: SLF001
 
     def spy(name, figure, caption, note):
-        axes = figure.axes
-        texts[name] = [a.get_xlabel() + a.get_ylabel() + "/" + a.get_title("right") for a in axes]
+        found[name] = figure
         return finish(name, figure, caption, note)
 
     monkeypatch.setattr(figures, "_finished", spy)
-    draw(campaign)
+    draw(cells)
+    return found
+
+
+def test_every_point_of_the_trade_off_has_the_number_of_its_cell_in_the_key(campaign, monkeypatch) -> None:
+    figure = drawn_figures(campaign, monkeypatch)["tradeoff"]
+    (key,) = figure.legends
+    named = [text.get_text().split("  ", 1) for text in key.get_texts()]
+    assert [name for _, name in named] == [cell.manifest.label for cell in campaign if cell.complete]
+    accuracy = {one.cell.manifest.label: 100 * one.accuracy.fraction for one in measure(campaign) if one.accuracy}
+    for axes in figure.axes:
+        heights = {note.get_text(): note.xy[1] for note in axes.texts}
+        assert heights == {number: accuracy[name] for number, name in named}
+
+
+def test_axes_of_emulated_quantities_say_so(campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        name: [axes.get_xlabel() + axes.get_ylabel() + "/" + axes.get_title("right") for axes in figure.axes]
+        for name, figure in drawn_figures(campaign, monkeypatch).items()
+    }
     for name in ("tradeoff", "stages", "power"):
         assert all("(emulated)" in text and text.endswith("/emulated") for text in texts[name])
     assert not any("emulated" in text for text in texts["exits"])
