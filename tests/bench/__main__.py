@@ -16,7 +16,10 @@ BENCHES = {
 
 def main() -> None:
     """Run the benches named on the command line, or all of them."""
-    for name in sys.argv[1:] or BENCHES:
+    names = sys.argv[1:] or list(BENCHES)
+    if unknown := [name for name in names if name not in BENCHES]:
+        sys.exit(f"tests.bench: no bench is named {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    for name in names:
         print(f"\n== {name}", flush=True)
         BENCHES[name]()
 

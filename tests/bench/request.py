@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,9 @@ def measure(folder: Path, edge: Path, requests: int) -> pd.DataFrame:
     planned = plan(ROOT / "experiments" / "quickstart.yaml", folder, overrides=overrides, edge=edge)
     statuses = asyncio.run(Campaign(planned, Silent(), {}).run(resume=False))
     assert statuses[0].state == "complete", statuses
-    return read_cell(planned.cells[0].folder).requests
+    requests = read_cell(planned.cells[0].folder).requests
+    shutil.rmtree(planned.cells[0].folder.parent)  # else the next run would set it aside, and say so
+    return requests
 
 
 def run() -> None:
