@@ -1,13 +1,18 @@
-"""The rails that a program prints as whole milliwatts: their scopes, and how well they are known."""
+"""Power sources that are a program which prints the power of each rail, in whole milliwatts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
+from devices.errors import DeviceError
+from devices.power.child import Line, LineChild
 from devices.power.ina import INA3221
-from devices.power.rails import find_board, topology
-from devices.power.source import Rail, Scope, SelfCheck
+from devices.power.rails import board_text, find_board, topology
+from devices.power.source import Rail, Sample, Scope, SelfCheck, Surroundings
+from devices.profile import JtopPower, TegrastatsPower
 
 PRINTED_MW = 1.0
 """Both tegrastats and jtop print whole milliwatts."""
@@ -19,38 +24,88 @@ NOMINAL_MV: Mapping[str, Mapping[str, int]] = {
 """The voltage at the shunt, by board and rail, because tegrastats prints none."""
 
 
-def printed_rails(power_mw: Mapping[str, float], model: str, named: Mapping[str, Scope]) -> list[Rail]:
-    """The rails found, each with its scope and the limits of its error.
+class PrintedSource(ABC):
+    """What the two have in common: a child whose lines each hold the present power of every rail.
 
-    Where shunt and voltage are known, offset and step are the INA3221's, as in `devices.power.ina`. Where they are not,
-    the offset is left at 0 and the step at the print's, and `printed_check` says so. The gain holds for every INA3221.
-
-    Args:
-        power_mw: the program's first reading.
-        model: what names the board, as for `topology`.
-        named: rails and scopes as the profile names them, which count instead of what is known of the board.
-
-    Raises:
-        DeviceError: nobody knows which rails make up the whole node, or one of them is missing.
+    A line that had waited, because this process stood still, has no time of its own: it is left out and counted.
     """
-    scopes = topology(model, power_mw, named)
-    return [_rail(name, scope, model, power_mw[name]) for name, scope in scopes.items()]
+
+    program: ClassVar[str]
+
+    def __init__(self, spec: TegrastatsPower | JtopPower, surroundings: Surroundings) -> None:
+        self._root = surroundings.root
+        self._board, self._named = spec.board, spec.rails
+        self._child: LineChild | None = None
+        self._rails: list[Rail] = []
+        self._waited = 0
+
+    def read(self) -> list[Sample]:
+        """A sample for each rail of each line that arrived since the previous read.
+
+        Raises:
+            DeviceError: not probed, or the program ended, stalled, printed no line of its own or lost a rail.
+        """
+        if self._child is None:
+            raise DeviceError(f"the {self.program} power source was read before it was probed")
+        return [sample for line in self._child.take() for sample in self._samples(line)]
+
+    def self_check(self) -> SelfCheck:
+        """Lines left out because they had waited, and whether the sensor's limits on this board are known."""
+        unknown = [rail.name for rail in self._rails if rail.scope != "rail" and not rail.offset_mw]
+        warning = (
+            f"{self.program}: offset and step of {', '.join(unknown)} on this board are not known, "
+            f"so the interval of the energy holds the gain error ({INA3221.gain:.2%}) and the print's step alone"
+        )
+        return SelfCheck(detail={"lines_without_time": self._waited}, warnings=[warning] if unknown else [])
+
+    def close(self) -> None:
+        """End the program."""
+        if self._child:
+            self._child.close()
+            self._child = None
+
+    @abstractmethod
+    def _power_mw(self, text: str) -> Mapping[str, float]:
+        """The present power of each rail in a line.
+
+        Raises:
+            DeviceError: it is no line of the program's own.
+        """
+
+    def _start(self, command: Sequence[str], interval_s: float) -> str:
+        """Start the program; returns its first line."""
+        self.close()
+        self._child = LineChild(command, self.program, interval_s)
+        return self._child.first()
+
+    def _find_rails(self, power_mw: Mapping[str, float]) -> str:
+        """Settle which rails there are, each with its scope and the limits of its error; returns the board.
+
+        Where shunt and voltage are known, offset and step are the INA3221's, as in `devices.power.ina`. Where they are
+        not, the offset is left at 0 and the step at the print's, and `self_check` says so. The gain holds for every
+        INA3221.
+
+        Raises:
+            DeviceError: nobody knows which rails make up the whole node, or one of them is missing.
+        """
+        model = self._board or board_text(self._root)
+        scopes = topology(model, power_mw, self._named)
+        self._rails = [_rail(name, scope, model, power_mw[name]) for name, scope in scopes.items()]
+        return model
+
+    def _samples(self, line: Line) -> list[Sample]:
+        power_mw = self._power_mw(line.text)
+        if missing := [rail.name for rail in self._rails if rail.name not in power_mw]:
+            raise DeviceError(f"{self.program} no longer gives {', '.join(missing)}: {quote(line.text)}")
+        if line.t_ns is None:
+            self._waited += 1
+            return []
+        return [Sample(line.t_ns, rail.name, power_mw[rail.name]) for rail in self._rails]
 
 
-def printed_check(program: str, rails: Iterable[Rail], waited: int) -> SelfCheck:
-    """What is to be said of a program's readings.
-
-    Args:
-        program: its name.
-        rails: what `printed_rails` gave.
-        waited: lines that came together with a later one, so that nobody knows their time; they are left out.
-    """
-    unknown = [rail.name for rail in rails if rail.scope != "rail" and not rail.offset_mw]
-    warning = (
-        f"{program}: offset and step of {', '.join(unknown)} on this board are not known, "
-        f"so the interval of the energy holds the gain error ({INA3221.gain:.2%}) and the print's step alone"
-    )
-    return SelfCheck(detail={"lines_without_time": waited}, warnings=[warning] if unknown else [])
+def quote(text: str) -> str:
+    """A line for an error message."""
+    return repr(text if len(text) <= 100 else text[:100] + "…")
 
 
 def _rail(name: str, scope: Scope, model: str, mw: float) -> Rail:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from devices.errors import DeviceError
-from devices.power.child import Line, LineChild
-from devices.power.printed import printed_check, printed_rails
-from devices.power.rails import board_text
-from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
+from devices.power.printed import PrintedSource, quote
+from devices.power.source import Capability, Surroundings
 from devices.profile import TegrastatsPower
-from devices.tegrastats import Reading, parse
+from devices.tegrastats import parse
 
 
-class TegrastatsSource:
+class TegrastatsSource(PrintedSource):
     """The first value of each rail on every line: the present power. The second is a mean since tegrastats started."""
 
+    program = "tegrastats"
+
     def __init__(self, spec: TegrastatsPower, surroundings: Surroundings) -> None:
+        super().__init__(spec, surroundings)
         self._spec = spec
-        self._root = surroundings.root
-        self._child: LineChild | None = None
-        self._rails: list[Rail] = []
-        self._waited = 0
 
     def probe(self) -> Capability:
         """Start tegrastats and read its first line.
@@ -28,18 +27,15 @@ class TegrastatsSource:
             DeviceError: it cannot be started, prints nothing, no line of its own or no power, or nobody knows which
                 rails make up the whole node.
         """
-        self.close()
         interval_ms = round(1000 / self._spec.rate_hz)
         command = [*self._spec.command, "--interval", str(interval_ms)]
-        self._child = LineChild(command, "tegrastats", interval_ms / 1000)
-        power_mw = _reading(self._child.first()).power_mw
+        power_mw = self._power_mw(self._start(command, interval_ms / 1000))
         if not power_mw:
             raise DeviceError(
                 "tegrastats prints no power here; some L4T releases print it to root alone: let it run as root "
                 "(`command: [sudo, -n, tegrastats]`) or use `source: ina`"
             )
-        model = self._spec.board or board_text(self._root)
-        self._rails = printed_rails(power_mw, model, self._spec.rails)
+        model = self._find_rails(power_mw)
         return Capability(
             source="tegrastats",
             rails=self._rails,
@@ -54,42 +50,8 @@ class TegrastatsSource:
             },
         )
 
-    def read(self) -> list[Sample]:
-        """A sample for each rail of each line that arrived since the previous read.
-
-        Raises:
-            DeviceError: not probed, or tegrastats ended, stalled, printed no line of its own or lost a rail.
-        """
-        if self._child is None:
-            raise DeviceError("the tegrastats power source was read before it was probed")
-        return [sample for line in self._child.take() for sample in self._samples(line)]
-
-    def self_check(self) -> SelfCheck:
-        """Lines left out because they had waited, and whether the sensor's limits on this board are known."""
-        return printed_check("tegrastats", self._rails, self._waited)
-
-    def close(self) -> None:
-        """End tegrastats."""
-        if self._child:
-            self._child.close()
-            self._child = None
-
-    def _samples(self, line: Line) -> list[Sample]:
-        power_mw = _reading(line.text).power_mw
-        if missing := [rail.name for rail in self._rails if rail.name not in power_mw]:
-            raise DeviceError(f"tegrastats no longer prints {', '.join(missing)}: {_quote(line.text)}")
-        if line.t_ns is None:
-            self._waited += 1
-            return []
-        return [Sample(line.t_ns, rail.name, power_mw[rail.name]) for rail in self._rails]
-
-
-def _reading(text: str) -> Reading:
-    reading = parse(text)
-    if reading is None:
-        raise DeviceError(f"tegrastats printed what is no line of its own: {_quote(text)}")
-    return reading
-
-
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= 100 else text[:100] + "…")
+    def _power_mw(self, text: str) -> Mapping[str, float]:
+        reading = parse(text)
+        if reading is None:
+            raise DeviceError(f"tegrastats printed what is no line of its own: {quote(text)}")
+        return reading.power_mw

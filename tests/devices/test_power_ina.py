@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from devices.power.ina import InaSource, ina3221_averaging_ms
 from devices.power.source import Capability, Sample, Surroundings
 from devices.profile import InaPower, Profile, Runtime
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
-from tests.fakes.sysfs import NOT_CONNECTED, FakeTree, SimRail, triangle
+from tests.fakes.sysfs import NOT_CONNECTED, FakeTree, SimRail, not_ours, triangle
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -300,26 +298,12 @@ def test_garbage_in_place_of_a_number_is_an_error(tree: FakeTree) -> None:
     sensors.source.close()
 
 
-@pytest.fixture
-def nobody() -> Iterator[FakeTree]:
-    """A tree whose current may be read by its owner alone, and a process that is not the owner."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        tree = FakeTree(Path(name))
-        orin_nano(tree)
-        path = tree.root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/curr1_input"
-        path.chmod(0)
-        before = os.geteuid()
-        if before == 0:
-            os.seteuid(65534)
-        yield tree
-        os.seteuid(before)
-        tree.close()
-
-
-def test_a_sensor_that_may_not_be_read_says_what_to_do(nobody: FakeTree) -> None:
-    with pytest.raises(DeviceError, match=r"curr1_input: rail VDD_IN may not be read; run the worker as root, or"):
-        InaSource(InaPower(rate_hz=100), Surroundings(Path("none"), nobody.root)).probe()
+def test_a_sensor_that_may_not_be_read_says_what_to_do() -> None:
+    with (
+        not_ours(orin_nano, "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/curr1_input") as tree,
+        pytest.raises(DeviceError, match=r"curr1_input: rail VDD_IN may not be read; run the worker as root, or"),
+    ):
+        InaSource(InaPower(rate_hz=100), Surroundings(Path("none"), tree.root)).probe()
 
 
 def test_a_read_before_the_probe_is_refused(tree: FakeTree) -> None:

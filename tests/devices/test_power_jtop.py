@@ -108,7 +108,7 @@ def test_a_node_without_rails_has_no_power(node: Node) -> None:
         ("lost", r"jtop: Lost connection with jtop server"),
         ("end", r"jtop: the service sends no more; look at: systemctl status jtop\.service"),
         ("stale", r"jtop stalled: nothing for 5 s, at an interval of 0\.5 s"),
-        ("OTHER", r"jtop no longer shows VDD_IN"),
+        ("OTHER", r"jtop no longer gives VDD_IN"),
     ],
 )
 def test_what_goes_wrong_later_ends_the_sampling_and_is_told(node: Node, what: str, error: str) -> None:

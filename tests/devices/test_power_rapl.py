@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from devices.power.rapl import RaplSource
 from devices.power.source import Surroundings
 from devices.profile import Profile, RaplPower, Runtime
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
-from tests.fakes.sysfs import FakeTree
+from tests.fakes.sysfs import FakeTree, not_ours
 
 SPEC = RaplPower(rate_hz=100, gain=0.05)
 S = 1_000_000_000
@@ -107,24 +105,12 @@ def test_a_machine_without_rapl_is_an_error(tmp_path: Path) -> None:
         RaplSource(SPEC, Surroundings(Path("none"), tmp_path)).probe()
 
 
-@pytest.fixture
-def nobody() -> Iterator[FakeTree]:
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        tree = FakeTree(Path(name))
-        fill(tree)
-        (tree.root / "sys/class/powercap/intel-rapl:0/energy_uj").chmod(0)
-        before = os.geteuid()
-        if before == 0:
-            os.seteuid(65534)
-        yield tree
-        os.seteuid(before)
-        tree.close()
-
-
-def test_a_counter_that_is_roots_alone_says_what_to_do(nobody: FakeTree) -> None:
-    with pytest.raises(DeviceError, match=r"energy_uj: may not be read; since Linux 5\.10 .*`sudo chmod a\+r"):
-        RaplSource(SPEC, Surroundings(Path("none"), nobody.root)).probe()
+def test_a_counter_that_is_roots_alone_says_what_to_do() -> None:
+    with (
+        not_ours(fill, "sys/class/powercap/intel-rapl:0/energy_uj") as tree,
+        pytest.raises(DeviceError, match=r"energy_uj: may not be read; since Linux 5\.10 .*`sudo chmod a\+r"),
+    ):
+        RaplSource(SPEC, Surroundings(Path("none"), tree.root)).probe()
 
 
 def test_garbage_in_place_of_a_count_is_an_error(tree: FakeTree) -> None:

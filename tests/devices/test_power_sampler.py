@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from devices.activity import Activity, ActivityWriter
 from devices.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.profile import EmulatedPower, Profile, Runtime
+from tests.devices.lines import integrate_mj
 
 MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}
 
@@ -62,15 +62,6 @@ def has_ended(pid: int, timeout_s: float) -> bool:
         return bool(select.select([pidfd], [], [], timeout_s)[0])
     finally:
         os.close(pidfd)
-
-
-def integrate_mj(lines: list[dict[str, Any]], start_ns: int, end_ns: int) -> float:
-    t_ns = np.array([line["t_ns"] for line in lines])
-    mw = np.array([line["mw"] for line in lines])
-    inside = t_ns[(t_ns > start_ns) & (t_ns < end_ns)]
-    points = np.concatenate([[start_ns], inside, [end_ns]])
-    power = np.interp(points, t_ns, mw)
-    return float(np.sum((power[1:] + power[:-1]) / 2 * np.diff(points))) / 1e9
 
 
 def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:

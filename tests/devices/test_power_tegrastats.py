@@ -239,7 +239,7 @@ def test_a_profile_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str,
         ("garbage", r"tegrastats printed what is no line of its own: '\\x07not a line of tegrastats'"),
         ("die", r"tegrastats ended with exit code 3: tegrastats: the sensor is on fire"),
         ("close", r"tegrastats closed its output and runs on"),
-        ("VIN_SYS_5V0=>VIN_OTHER", r"tegrastats no longer prints VIN_SYS_5V0: '04-11-2025 "),
+        ("VIN_SYS_5V0=>VIN_OTHER", r"tegrastats no longer gives VIN_SYS_5V0: '04-11-2025 "),
     ],
 )
 def test_what_goes_wrong_later_ends_the_sampling_and_is_told(node: Node, what: str, error: str) -> None:

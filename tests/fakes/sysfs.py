@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -167,3 +168,21 @@ def averaged(power: Power, averaging_ms: float) -> Power:
         return sum(map(power, points)) / len(points)
 
     return shown
+
+
+@contextlib.contextmanager
+def not_ours(fill: Callable[[FakeTree], object], file: str) -> Iterator[FakeTree]:
+    """A tree of which one file may not be read by this process, which is not root meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        tree = FakeTree(Path(name))
+        fill(tree)
+        (tree.root / file).chmod(0)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield tree
+        finally:
+            os.seteuid(before)
+            tree.close()
