@@ -12,7 +12,7 @@ setup: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with make PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "Making $(VENV): several GB and a few minutes, once"; $(PYTHON) -m venv $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[workstation,test,check]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[workstation,nvml,test,check]'
 	@touch $@
 
 quickstart: $(STAMP)

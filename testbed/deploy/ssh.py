@@ -69,6 +69,7 @@ class SshDeployer:
     def __init__(self, profile: Profile, claim: Claim) -> None:
         assert isinstance(profile.reach, SshReach)  # noqa: S101  (the caller chose by it)
         self._profile, self._claim, self._host = profile, claim, profile.reach.ssh
+        self._needed = wheels.requirements(wheels.extras(profile))
         self._connection: asyncssh.SSHClientConnection | None = None
         self._steward: StewardClient | None = None
         self._facts: dict[str, Any] = {}
@@ -94,7 +95,7 @@ class SshDeployer:
                 folder=self._profile.folder,
                 claim=msgspec.to_builtins(self._claim),
                 node=node,
-                packages=wheels.probes(),
+                packages=wheels.probes(self._needed),
                 files={sha256: wheel.stat().st_size},
             )
             await self._send({sha256: wheel}, self._facts["lacking"])
@@ -242,7 +243,7 @@ class SshDeployer:
     async def _environment(self) -> str:
         """The interpreter that workers run with: one that sees the node's own packages, and what they lack."""
         python, node = wheels.describe(self._facts), self._profile.name
-        wanted = wheels.lacking(self._facts["packages"], python)
+        wanted = wheels.lacking(self._needed, self._facts["packages"], python)
         found: list[Path] = []
         if wanted:
             try:
@@ -260,19 +261,18 @@ class SshDeployer:
             lacks = await steward.ask("files", files={sha256: file.stat().st_size for sha256, file in files.items()})
             await self._send(files, lacks)
         try:
-            return str(await steward.ask("environment", key=key, wheels=hashes, commands=_commands(found, wanted)))
+            return str(await steward.ask("environment", key=key, wheels=hashes, commands=self._commands(found, wanted)))
         except DeployError as error:
             raise DeployError(
                 f"{error}; no environment for the workers could be made from {python.executable}. By hand, on the "
-                f"node: {wheels.install_command(python, wanted or wheels.requirements())}"
+                f"node: {wheels.install_command(python, wanted or self._needed)}"
             ) from error
 
-
-def _commands(found: list[Path], wanted: list[Any]) -> list[list[str]]:
-    """What Python is to do in a new environment: install what is lacking, then see that all can be imported."""
-    commands = [["-c", "import " + ", ".join(wheels.probes().values())]]
-    if found:
-        pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
-        words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
-        commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
-    return commands
+    def _commands(self, found: list[Path], wanted: list[Any]) -> list[list[str]]:
+        """What Python is to do in a new environment: install what is lacking, then see that all can be imported."""
+        commands = [["-c", "import " + ", ".join(wheels.probes(self._needed).values())]]
+        if found:
+            pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
+            words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
+            commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
+        return commands

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,13 +22,21 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 import testbed
+from devices.profile import NvmlPower, Profile
 from testbed.errors import DeployError
 from testbed.runtime.digest import document_digest
 from testbed.version import VERSION
 
 DISTRIBUTION = "neucodex-testbed"
 PACKAGES = ("testbed", "devices")
-MODULES = {"numpy": "numpy", "pyzmq": "zmq", "msgspec": "msgspec", "pyyaml": "yaml", "onnxruntime": "onnxruntime"}
+MODULES = {
+    "numpy": "numpy",
+    "pyzmq": "zmq",
+    "msgspec": "msgspec",
+    "pyyaml": "yaml",
+    "onnxruntime": "onnxruntime",
+    "nvidia-ml-py": "pynvml",
+}
 """What each of the node's requirements is imported as."""
 
 _CACHING = threading.Lock()
@@ -63,28 +72,39 @@ class Python:
         return [f"manylinux_2_{number}_{self.machine}" for number in range(minor, 16, -1)]
 
 
-def requirements() -> list[Requirement]:
-    """What a node needs: `install_requires` of setup.cfg."""
-    found = [Requirement(line) for line in metadata.requires(DISTRIBUTION) or []]
-    return [requirement for requirement in found if requirement.marker is None]
+def extras(profile: Profile) -> tuple[str, ...]:
+    """The extras of setup.cfg that a node needs for its power sources.
+
+    Not `jtop`: jetson-stats is a service of the board's own, which its owner installs, and AGPL.
+    """
+    return ("nvml",) if any(isinstance(source, NvmlPower) for source in profile.power) else ()
 
 
-def probes() -> dict[str, str]:
+def requirements(extras: Collection[str] = ()) -> list[Requirement]:
+    """What a node needs: `install_requires` of setup.cfg, and the extras named."""
+    found = []
+    for line in metadata.requires(DISTRIBUTION) or []:
+        requirement = Requirement(line)
+        marker, requirement.marker = requirement.marker, None
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            found.append(requirement)
+    return found
+
+
+def probes(needed: Iterable[Requirement]) -> dict[str, str]:
     """Distribution → module, to ask a node for."""
-    return {requirement.name: MODULES[canonicalize_name(requirement.name)] for requirement in requirements()}
+    return {requirement.name: MODULES[canonicalize_name(requirement.name)] for requirement in needed}
 
 
-def lacking(found: dict[str, str | None], python: Python) -> list[Requirement]:
-    """The requirements that a node does not meet, given its version of each module's package (None: not there).
+def lacking(needed: Sequence[Requirement], found: dict[str, str | None], python: Python) -> list[Requirement]:
+    """What a node does not meet of its requirements, given its version of each module (None: it is not there).
 
     A package that is there is used as it is where its version fits or cannot be told. NVIDIA's onnxruntime is there
     under another name, and stays; some of its builds are for numpy 1 alone, so with it comes numpy 1 where that exists
     (it has no wheels for Python 3.13).
     """
-    modules = probes()
-    wanted = [
-        requirement for requirement in requirements() if not _meets(found.get(modules[requirement.name]), requirement)
-    ]
+    modules = probes(needed)
+    wanted = [requirement for requirement in needed if not _meets(found.get(modules[requirement.name]), requirement)]
     own_runtime = all(requirement.name != "onnxruntime" for requirement in wanted)
     if own_runtime and Version(python.version) < Version("3.13"):
         wanted = [

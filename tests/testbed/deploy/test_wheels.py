@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from devices.profile import load_profile
 from testbed.deploy import wheels
 from testbed.errors import DeployError
 
+ROOT = Path(__file__).parents[3]
 ORIN = wheels.Python("/usr/bin/python3", "3.10.12", "aarch64", ("glibc", "2.35"))
 SERVER = wheels.Python("/usr/bin/python3", "3.13.1", "x86_64", ("glibc", "2.41"))
 WHOLE: dict[str, str | None] = {
@@ -21,8 +24,11 @@ WHOLE: dict[str, str | None] = {
 }
 
 
+NEEDED = wheels.requirements()
+
+
 def lacking(python: wheels.Python, **changes: str | None) -> list[str]:
-    return [str(requirement) for requirement in wheels.lacking(WHOLE | changes, python)]
+    return [str(requirement) for requirement in wheels.lacking(NEEDED, WHOLE | changes, python)]
 
 
 def test_node_that_has_all_is_sent_nothing() -> None:
@@ -31,6 +37,18 @@ def test_node_that_has_all_is_sent_nothing() -> None:
 
 def test_only_what_is_missing_or_too_old_is_sent() -> None:
     assert lacking(SERVER, msgspec=None, yaml="5.4.1") == ["msgspec>=0.19", "PyYAML>=6"]
+
+
+def test_node_with_a_gpu_to_be_metered_is_sent_its_binding_too() -> None:
+    profile = load_profile(ROOT / "devices" / "nvidia-gpu.yaml")
+    needed = wheels.requirements(wheels.extras(profile))
+
+    (wanted,) = wheels.lacking(needed, WHOLE, SERVER)
+
+    assert str(wanted).startswith("nvidia-ml-py>=")
+    assert wheels.probes(needed)["nvidia-ml-py"] == "pynvml"
+    assert wheels.lacking(needed, WHOLE | {"pynvml": "12.560.30"}, SERVER) == []
+    assert wheels.extras(load_profile(ROOT / "devices" / "jetson-orin-nano.yaml")) == ()
 
 
 def test_vendors_own_build_is_used_as_it_is() -> None:
@@ -45,7 +63,7 @@ def test_beside_a_runtime_that_stays_numpy_is_of_the_version_that_any_build_take
 
 
 def test_what_to_type_on_the_node_is_a_whole_command() -> None:
-    wanted = wheels.lacking(WHOLE | {"zmq": None, "msgspec": None}, ORIN)
+    wanted = wheels.lacking(NEEDED, WHOLE | {"zmq": None, "msgspec": None}, ORIN)
 
     assert wheels.install_command(ORIN, wanted) == "/usr/bin/python3 -m pip install 'pyzmq>=26' 'msgspec>=0.19'"
 
