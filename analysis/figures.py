@@ -83,8 +83,13 @@ def write_figures(folder: Path, cells: Sequence[Cell], include_invalid: bool = F
     Raises:
         RecordError: none can be drawn.
     """
+    return save(folder, draw(cells, include_invalid))
+
+
+def save(folder: Path, drawings: Sequence[Drawing]) -> list[Path]:
+    """Write figures to `figures/`."""
     paths = []
-    for drawing in draw(cells, include_invalid):
+    for drawing in drawings:
         for suffix, data in ((".png", drawing.png), (".pdf", drawing.pdf)):
             paths.append(folder / "figures" / f"{drawing.name}{suffix}")
             write_atomically(paths[-1], data)

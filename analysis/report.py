@@ -72,8 +72,16 @@ _DEFINITIONS = (
 )
 
 
-def write_report(folder: Path, cells: Sequence[Cell], include_invalid: bool = False) -> Path:
+def write_report(
+    folder: Path, cells: Sequence[Cell], include_invalid: bool = False, drawings: Sequence[Drawing] | None = None
+) -> Path:
     """Write `report.html` into an experiment's results; it needs no other file and no network.
+
+    Args:
+        folder: the experiment's results.
+        cells: its cells.
+        include_invalid: whether figures show cells that missed a validity gate.
+        drawings: the figures, where they are drawn already.
 
     Raises:
         RecordError: there are no cells.
@@ -81,12 +89,12 @@ def write_report(folder: Path, cells: Sequence[Cell], include_invalid: bool = Fa
     if not cells:
         raise RecordError(f"{folder}: holds no measured cells")
     measured = measure(cells)
-    drawings: list[Drawing] = []
     no_figures = ""
-    try:
-        drawings = draw_measured(measured, include_invalid)
-    except RecordError as error:
-        no_figures = str(error)
+    if drawings is None:
+        try:
+            drawings = draw_measured(measured, include_invalid)
+        except RecordError as error:
+            drawings, no_figures = [], str(error)
     headers, rows = table_of(measured)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from testbed.errors import TestbedError
+from testbed.errors import RecordError, TestbedError
 from testbed.record.schema import Status
 
 P = ParamSpec("P")
@@ -420,7 +421,7 @@ async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
 
 def _analyse(folder: Path) -> None:
     """Everything that is made from the results, then the table."""
-    from analysis.figures import write_figures
+    from analysis.figures import draw, save
     from analysis.report import write_report
     from analysis.summary import write_summary
     from analysis.tables import write_tables
@@ -430,9 +431,11 @@ def _analyse(folder: Path) -> None:
     with console.status("Drawing figures and writing the report"):
         summary = write_summary(folder, cells)
         write_tables(folder, cells)
-        if any(cell.complete and cell.status is not None and cell.status.valid for cell in cells):
-            write_figures(folder, cells)
-        html = write_report(folder, cells)
+        drawings = None
+        with contextlib.suppress(RecordError):  # nothing is valid: the table says so, and the report why
+            drawings = draw(cells)
+            save(folder, drawings)
+        html = write_report(folder, cells, drawings=drawings)
     _print_table(cells)
     console.print(f"{summary}  {folder / 'figures'}/  {html}", highlight=False, soft_wrap=True)
 
