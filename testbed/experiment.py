@@ -41,7 +41,10 @@ class Scenario(Strict):
 
     kind: Literal["single_stream"] = "single_stream"
     requests: int | None = pydantic.Field(
-        default=None, ge=1, description="per repeat; default: every held-out sample once"
+        default=None,
+        ge=1,
+        description="per repeat, and again in whole passes where a power source needs longer; default: every held-out "
+        "sample once",
     )
     warmup: int = pydantic.Field(default=20, ge=1)
     timeout_ms: int = pydantic.Field(default=5000, ge=1)

@@ -25,6 +25,7 @@ from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import CellConfig, Role, WorkerStart
 from testbed.record.log import write_json
+from testbed.record.metering import rest_s, window_s
 from testbed.record.schema import ClockEstimate, ClockRecord
 
 ATTEMPT_FILE = "attempt.json"
@@ -71,6 +72,24 @@ def deployer(profile: Profile, claim: Claim) -> Deployer:
 
 def _goodbye_s(profile: Profile) -> float:
     return GOODBYE_S + (RESTORE_S if profile.settings != Settings() else 0.0)
+
+
+def _needed(attempt: Attempt, loaded: Mapping[Role, messages.Loaded]) -> tuple[float, float]:
+    """How long to rest and to measure at the least, in s: as asked for, or as the power sources need."""
+    rests, windows = [attempt.idle_s], [0.0]
+    for role, answer in loaded.items():
+        if role == "cloud" and attempt.config.mode == "edge_only":
+            continue  # it has nothing to do, and no energy
+        rates = [spec.rate_hz for spec in attempt.profiles[role].power]
+        for capability, rate_hz in zip(answer.detail["power"], rates, strict=True):
+            windows.append(window_s(capability["averaging_ms"], rate_hz))
+            if role == "edge":  # the baseline of net energy is the edge's alone
+                rests.append(rest_s(capability["averaging_ms"], rate_hz))
+    return max(rests), max(windows)
+
+
+def _idle(seconds: float, when: Literal["before", "after"]) -> messages.Idle:
+    return messages.Idle(seconds=seconds, phase=f"idle_{when}")
 
 
 class Orchestrator:
@@ -158,33 +177,35 @@ class Orchestrator:
         started = time.monotonic()
         facts = await self._start(hub, attempt)
         loaded = await self._load(attempt)
+        idle_s, least_s = _needed(attempt, loaded)
         edge = self._workers["edge"]
         self._on_phase("warm-up", 0, len(attempt.warmup))
         await edge.ask(messages.WarmUp(samples=list(attempt.warmup)), "warming up")
         clock = await self._sync(attempt, "before")
         self._on_phase("idle baseline", 0, 1)
-        await self._each(
-            "resting", lambda worker: worker.ask(self._idle(attempt, "before"), "resting before measuring")
-        )
+        await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "before"), "resting before measuring"))
         total = len(attempt.samples)
         edge.on_progress = lambda done, _: self._on_phase("measuring", done, total)
         self._on_phase("measuring", 0, total)
         first = attempt.repeat * total
-        order = messages.Measure(samples=list(attempt.samples), first_request_id=first)
+        order = messages.Measure(samples=list(attempt.samples), first_request_id=first, min_duration_s=least_s)
         cloud = self._workers["cloud"]
         async with clocks.during(self._workers.values(), attempt.repeat) as exchanged:
             answer = await self._beside(edge.ask(order, "measuring"), cloud)
         clock += exchanged
         measured = int(answer.detail["measured"])
-        self._on_phase("measuring", measured, total)
+        self._on_phase("measuring", min(measured, total), total)
         self._on_phase("idle baseline", 1, 1)
-        await self._each("resting", lambda worker: worker.ask(self._idle(attempt, "after"), "resting after measuring"))
+        await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "after"), "resting after measuring"))
         clock += await self._sync(attempt, "after")
         finished = await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
-        if measured != total or self.cancelled:
+        if measured < total or self.cancelled:
             return None
         return {
             "seconds": time.monotonic() - started,
+            "requests": measured,
+            "min_duration_s": least_s,
+            "idle_s": idle_s,
             "clock": ClockRecord(estimates=clock, lines=clocks.lines(clock)),
             "nodes": {
                 role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
@@ -238,9 +259,6 @@ class Orchestrator:
             )
             answers[role] = await self._workers[role].ask(load, "loading", attempt.deadlines.load_s)
         return answers
-
-    def _idle(self, attempt: Attempt, when: Literal["before", "after"]) -> messages.Idle:
-        return messages.Idle(seconds=attempt.idle_s, phase=f"idle_{when}")
 
     async def _sync(self, attempt: Attempt, when: Literal["before", "after"]) -> list[ClockEstimate]:
         self._on_phase("syncing clocks", 0, 1)

@@ -83,10 +83,14 @@ class Idle(_Body, frozen=True, kw_only=True):
 
 
 class Measure(_Body, frozen=True, kw_only=True):
-    """Run these samples in order and record each; request ids count up from `first_request_id`."""
+    """Run these samples in order and record each; request ids count up from `first_request_id`.
+
+    All of them are run again, in whole passes, until `min_duration_s` is over.
+    """
 
     samples: list[Count]
     first_request_id: Count
+    min_duration_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Finish(_Body, frozen=True, kw_only=True):

@@ -25,6 +25,20 @@ def widest(scopes: Collection[str]) -> str:
     return next(scope for scope in WIDEST_FIRST if scope in scopes)
 
 
+def window_s(averaging_ms: float | None, rate_hz: float) -> float:
+    """The shortest window in which a source gives enough independent readings, with a tenth to spare, in s."""
+    return 1.1 * MIN_READINGS * max(_averaging_s(averaging_ms), 1 / rate_hz)
+
+
+def rest_s(averaging_ms: float | None, rate_hz: float) -> float:
+    """The shortest idle phase: an averaging time at either end does not count, and as much must be left, in s."""
+    return 3 * max(_averaging_s(averaging_ms), 1 / rate_hz)
+
+
+def _averaging_s(averaging_ms: float | None) -> float:
+    return (UNKNOWN_AVERAGING_MS if averaging_ms is None else averaging_ms) / 1e3
+
+
 @dataclass(frozen=True)
 class RailLimits:
     """Limits of the error of one rail's readings: relative, constant, and the step between two readings."""
@@ -61,7 +75,7 @@ class Sensor:
     @property
     def averaging_s(self) -> float:
         """The time over which a reading is averaged; `UNKNOWN_AVERAGING_MS` where that is not known."""
-        return (UNKNOWN_AVERAGING_MS if self.averaging_ms is None else self.averaging_ms) / 1e3
+        return _averaging_s(self.averaging_ms)
 
     def readings(self, samples: int, seconds: float) -> float:
         """Independent readings in a window: no more than its samples, nor than averaging times fit in."""

@@ -30,6 +30,13 @@ from testbed.worker.station import PROGRESS_S, Station
 
 MAX_RESULT_BYTES = 1 << 20
 
+PASS_STRIDE = 1 << 20
+"""What a request's id grows by with each pass over the samples after the first, so that no two requests of a cell
+share one."""
+
+MAX_REQUEST_ID = 0xFFFF_0000
+"""Above are those of the warm-up; a frame has 32 bits for it."""
+
 
 @dataclass
 class Step:
@@ -115,23 +122,35 @@ class EdgeWork:
             self._request(0xFFFF_FFFF - offset, sample)
 
     def measure(self, order: messages.Measure, report: Callable[[int], None]) -> int:
-        """Run and record samples in order until done or cancelled; returns how many were measured."""
+        """Run and record samples in order until done or cancelled; returns how many requests were measured.
+
+        Each sample is run equally often, so that accuracies of cells that took more passes or fewer compare.
+        """
         self._station.phase("measure")
         requests, timesteps = self._station.log("requests"), self._station.log("timesteps")
-        reported_ns = 0
-        for done, sample in enumerate(order.samples):
+        total, done, spent_s, reported_ns = len(order.samples), 0, 0.0, 0
+        start_ns = time.monotonic_ns()
+        while done < total or done % total or spent_s < order.min_duration_s:
             if self._station.cancel.is_set():
-                return done
-            request, steps = self._request(order.first_request_id + done, sample)
+                break
+            number = order.first_request_id + done % total + done // total * PASS_STRIDE
+            if number > MAX_REQUEST_ID:
+                raise WorkerError(
+                    f"{total} requests a repeat are too few: run over and over, they do not last for "
+                    f"{order.min_duration_s:.3g} s; raise scenario.requests"
+                )
+            request, steps = self._request(number, order.samples[done % total])
             timesteps.append(*steps)
             requests.append(request)
             if self._client is not None:
                 self._station.log("network").append(self._network_row())
+            done, spent_s = done + 1, (request.t_end_ns - start_ns) / 1e9
             if request.t_end_ns - reported_ns > PROGRESS_S * 1e9:
                 reported_ns = request.t_end_ns
                 self._station.check_sampler()
-                report(done + 1)
-        return len(order.samples)
+                share = min(1.0, spent_s / order.min_duration_s) if order.min_duration_s else 1.0
+                report(min(done, total, round(total * share)))
+        return done
 
     def finish(self) -> dict[str, Any]:
         """Close the data plane and the record."""

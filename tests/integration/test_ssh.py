@@ -144,8 +144,7 @@ def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(b
 def test_whole_quickstart_runs_across_two_nodes(bench, lab) -> None:
     bench.slowdown = None  # as the profile says
     edge, cloud = bench.device(bench.nodes.edge), bench.device(bench.nodes.cloud)
-    # Once, and so often that the shortest cell lasts for the samples that an energy needs.
-    counts = ("--set", "repeats=1", "--set", "scenario.requests=300")
+    counts = ("--set", "repeats=1", "--set", "scenario.requests=60")
 
     done = lab.run("run", QUICKSTART, "--edge", edge, "--cloud", cloud, "--results", lab.results, *counts)
 
