@@ -100,27 +100,14 @@ def ended(process: subprocess.Popen[str]) -> str:
     return out
 
 
-EPOCHS = [("full", "backbone", "1"), ("full", "backbone", "2"), ("coded", "codec", "1")]
-
-
-def epochs(room: Room) -> list[tuple[str, str, str]]:
-    return [(row["network"], row["phase"], row["epoch"]) for row in room.rows()]
-
-
 def assert_trained(room: Room) -> None:
-    assert epochs(room) == EPOCHS
+    assert [(row["network"], row["phase"], row["epoch"]) for row in room.rows()] == [
+        ("full", "backbone", "1"),
+        ("full", "backbone", "2"),
+        ("coded", "codec", "1"),
+    ]
     card = load_card(room.folder / "results/models/small/coded")
     assert all(len(steps) == 2 for steps in card.accuracy_per_timestep.values())
-
-
-def said_until_trained(room: Room, *processes: subprocess.Popen[str]) -> list[str]:
-    """What they print until every epoch is done; what comes then, the export, is as with one process."""
-    wait_for(lambda: len(room.rows()) >= len(EPOCHS) or any(p.poll() is not None for p in processes), "it was trained")
-    for process in room.left():
-        process.kill()
-    said = [process.stdout.read() for process in processes]
-    assert epochs(room) == EPOCHS, said
-    return said
 
 
 def free_port() -> int:
@@ -144,8 +131,9 @@ def test_two_processes_share_every_batch_and_write_once(room):
 def test_torchrun_says_how_many_processes_there_are(room):
     torchrun = Path(sys.executable).with_name("torchrun")
     two = ("--nproc-per-node", "2", "--master-port", str(free_port()))
-    (out,) = said_until_trained(room, room.start(torchrun, *two, "-m", "testbed", *TRAIN))
+    out = ended(room.start(torchrun, *two, "-m", "testbed", *TRAIN))
     assert out.count("sends a code of") == 1
+    assert_trained(room)
 
 
 def test_tasks_of_a_slurm_job_find_each_other(room):
@@ -163,9 +151,10 @@ def test_tasks_of_a_slurm_job_find_each_other(room):
         room.start(TESTBED, *TRAIN, "--devices", "2", **job, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank))
         for rank in range(2)
     ]
-    first, second = said_until_trained(room, *tasks)
-    assert "sends a code of" in first
-    assert second.strip() == ""
+    outs = [ended(task) for task in tasks]
+    assert "sends a code of" in outs[0]
+    assert outs[1].strip() == ""
+    assert_trained(room)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_one_line(room):

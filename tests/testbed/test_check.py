@@ -72,10 +72,11 @@ def test_a_board_in_order_is_ready_and_says_what_it_is(board: FakeBoard, tmp_pat
     assert "ok throttling never since boot (4 counters)" in line(jetson_lines, "throttling")
     assert "ok temperature 46.5 °C at most (cpu-thermal)" in line(jetson_lines, "temperature")
     assert "its energy stays blank → name a source" in line(jetson_lines, "metering")
-    assert re.search(r"its clock is ahead of this machine's by -?\d+\.\d+ ± \d+\.\d+ ms", line(jetson_lines, "worker"))
-    # A busy machine may take fewer samples, which is a warning.
-    power = line(emulated_lines, "power: emulated")
-    assert re.search(r"power: emulated VDD_IN \(emulated\) 5\.20 W; [\d.]+ samples/s of 100 asked for", power), power
+    assert re.search(r"its clock is ahead of this machine's by -?0\.\d+ ± \d\.\d+ ms", line(jetson_lines, "worker"))
+    assert re.search(
+        r"ok power: emulated VDD_IN \(emulated\) 5\.20 W; [\d.]+ samples/s of 100",
+        line(emulated_lines, "power: emulated"),
+    )
     assert board.settings == before  # looking changes nothing
 
 
