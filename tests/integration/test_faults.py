@@ -100,6 +100,9 @@ def test_stopped_worker_fails_its_cell_as_silent(lab, role) -> None:
     (reason,) = cell.status.reasons
     assert f"{role} bench-{role}, {'measuring' if role == 'edge' else 'serving'}: silent for" in reason
     assert "limit 1.5 s" in reason
+    # With nothing to draw there is still a table and a report, which say why.
+    assert "co-inference" in done.out
+    assert "silent for" in (lab.campaign / "report.html").read_text()
 
 
 def test_workers_of_an_orchestrator_that_falls_silent_end_themselves(lab) -> None:
