@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 MARK = "NEUCODEX_TEST"
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -159,7 +161,9 @@ def lan(folder: Path, *, namespaces: bool) -> Iterator[Lan]:
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True)
     keygen(home / ".ssh" / "id")
-    prefix, net = f"nx{os.getpid() % 1_000_000}", f"10.213.{os.getpid() % 250 + 1}"
+    # Of its own each: a namespace that is deleted keeps its cables, and so their names, for a moment.
+    number = next(_NUMBERS)
+    prefix, net = f"nx{os.getpid() % 1_000_000}n{number % 1000}", f"10.213.{(os.getpid() + number) % 250 + 1}"
     bridge = f"{prefix}br"
     nodes = []
     with contextlib.ExitStack() as stack:
@@ -168,10 +172,10 @@ def lan(folder: Path, *, namespaces: bool) -> Iterator[Lan]:
             _ip("link", "add", bridge, "type", "bridge")
             _ip("addr", "add", f"{net}.1/24", "dev", bridge)
             _ip("link", "set", bridge, "up")
-        for number, name in enumerate(("edge", "cloud"), start=2):
+        for host, name in enumerate(("edge", "cloud"), start=2):
             node = Node(name, folder / name, "127.0.0.1", 0, f"{os.getpid()}-{name}-{time.monotonic_ns()}")
             if namespaces:
-                node.namespace, node.address, node.port = f"{prefix}{name[0]}", f"{net}.{number}", 22
+                node.namespace, node.address, node.port = f"{prefix}{name[0]}", f"{net}.{host}", 22
                 stack.callback(_ip, "netns", "delete", node.namespace, check=False)
                 _join(node.namespace, bridge, node.address)
             else:
