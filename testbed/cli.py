@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.errors import RecordError, TestbedError
-from testbed.record.schema import Status
+from testbed.record.documents import Invocation, Status
 
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_ABORTED = 1, 130
@@ -89,7 +89,7 @@ def run(
         planned = plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
     started = time.monotonic()
     with _Bars() as bars:
-        campaign = Campaign(planned, bars, {"argv": sys.argv[1:], "file": str(experiment)})
+        campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
         statuses = asyncio.run(_interruptible(campaign, resume))
     console.print(f"Measured in {time.monotonic() - started:.0f} s.")
     _analyse(planned.folder)
