@@ -37,13 +37,12 @@ class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one cell measures. `window` is the number of timesteps in flight; 1 is stop-and-wait."""
+    """What one cell measures."""
 
     mode: Mode
     timeout_ms: Positive
     codec: str | None = None
     exit: ExitConfig | None = None
-    window: Positive = 1
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from testbed.errors import ExperimentError
-from testbed.experiment import CellSpec, ModelRef, label
+from testbed.experiment.labels import label
+from testbed.experiment.spec import CellSpec, ModelRef
 from testbed.link.messages import ExitConfig
 from testbed.runtime.artefact import ModelCard
 from testbed.snn.calibrate import Settings, calibrate
