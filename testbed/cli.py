@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import signal
@@ -21,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from testbed.errors import RecordError, TestbedError
+from testbed.errors import TestbedError
 from testbed.record.schema import Status
 
 P = ParamSpec("P")
@@ -221,6 +220,8 @@ def evaluate(
 def show(folder: Shown) -> None:
     """Print the table of an experiment's results, or what a model artefact is."""
     from analysis.codes import describe_model
+    from analysis.metrics import measure
+    from analysis.tables import table
     from testbed.record.reader import read_campaign
     from testbed.runtime.artefact import CARD_NAME, load_card
 
@@ -228,17 +229,18 @@ def show(folder: Shown) -> None:
         for headers, rows in describe_model(msgspec.to_builtins(load_card(folder))):
             _print_rows(headers, rows)
     else:
-        _print_table(read_campaign(folder))
+        _print_rows(*table(measure(read_campaign(folder))))
 
 
 @app.command()
 @_readable
 def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
     """Draw the figures of an experiment's results."""
-    from analysis.figures import write_figures
+    from analysis.figures import draw, save
+    from analysis.metrics import measure
     from testbed.record.reader import read_campaign
 
-    for path in write_figures(folder, read_campaign(folder), include_invalid=include_invalid):
+    for path in save(folder, draw(measure(read_campaign(folder)), include_invalid)):
         console.print(str(path), highlight=False)
 
 
@@ -246,12 +248,13 @@ def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> N
 @_readable
 def tables(folder: ResultsFolder) -> None:
     """Write summary.csv, and the table as Markdown and LaTeX."""
+    from analysis.metrics import measure
     from analysis.summary import write_summary
     from analysis.tables import write_tables
     from testbed.record.reader import read_campaign
 
-    cells = read_campaign(folder)
-    for path in (write_summary(folder, cells), *write_tables(folder, cells)):
+    measured = measure(read_campaign(folder))
+    for path in (write_summary(folder, measured), *write_tables(folder, measured)):
         console.print(str(path), highlight=False)
 
 
@@ -259,10 +262,13 @@ def tables(folder: ResultsFolder) -> None:
 @_readable
 def report(folder: ResultsFolder) -> None:
     """Write report.html: one file with tables, figures, and how sure they are."""
+    from analysis.figures import draw_or_why
+    from analysis.metrics import measure
     from analysis.report import write_report
     from testbed.record.reader import read_campaign
 
-    console.print(str(write_report(folder, read_campaign(folder))), highlight=False)
+    measured = measure(read_campaign(folder))
+    console.print(str(write_report(folder, measured, *draw_or_why(measured))), highlight=False)
 
 
 @app.command()
@@ -421,30 +427,13 @@ async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
 
 def _analyse(folder: Path) -> None:
     """Everything that is made from the results, then the table."""
-    from analysis.figures import draw, save
-    from analysis.report import write_report
-    from analysis.summary import write_summary
-    from analysis.tables import write_tables
+    from analysis.publish import publish
     from testbed.record.reader import read_campaign
 
-    cells = read_campaign(folder)
     with console.status("Drawing figures and writing the report"):
-        summary = write_summary(folder, cells)
-        write_tables(folder, cells)
-        drawings = None
-        with contextlib.suppress(RecordError):  # nothing is valid: the table says so, and the report why
-            drawings = draw(cells)
-            save(folder, drawings)
-        html = write_report(folder, cells, drawings=drawings)
-    _print_table(cells)
-    console.print(f"{summary}  {folder / 'figures'}/  {html}", highlight=False, soft_wrap=True)
-
-
-def _print_table(cells: list[Any]) -> None:
-    """The table of a campaign."""
-    from analysis.tables import table
-
-    _print_rows(*table(cells))
+        made = publish(folder, read_campaign(folder))
+    _print_rows(*made.table)
+    console.print(f"{made.summary}  {folder / 'figures'}/  {made.report}", highlight=False, soft_wrap=True)
 
 
 def _print_rows(headers: list[str], rows: list[list[str]]) -> None:
