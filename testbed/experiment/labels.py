@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from testbed.experiment.spec import CellSpec
+from testbed.modes import facts_of
 
 
 def label(cell: CellSpec, compression: float) -> str:
@@ -10,8 +11,9 @@ def label(cell: CellSpec, compression: float) -> str:
 
     A calibrated exit is named after what was asked, `exit at drop 0.5`; the manifest has the thresholds found.
     """
-    text = cell.mode.replace("_", "-")
-    if cell.mode == "co_inference":
+    facts = facts_of(cell.mode)
+    text = facts.title
+    if facts.needs_codec:
         text += f" {compression:g}x" if compression > 32 or cell.codec != "float32" else ""
         text += f" {cell.codec}"
     if cell.exit is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,8 +10,35 @@ import pydantic
 
 from testbed.config import PlacedError, Strict
 from testbed.experiment.exits import Exit
+from testbed.link.codec import CODEC_NAMES
+from testbed.modes import facts_of, mode_names
+
+RESERVED = ("models", "bundles", "data", "reference")
+"""Folders under results/ that are not an experiment's."""
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+def _free(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"results/{name} is not for an experiment; choose another name")
+    return name
+
+
+def _mode(name: str) -> str:
+    if name not in mode_names():
+        raise ValueError(f"expected {_any_of(mode_names())}")
+    return name
+
+
+def _codec(name: str) -> str:
+    if name not in CODEC_NAMES:
+        raise ValueError(f"expected {_any_of(CODEC_NAMES)}")
+    return name
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 class ModelRef(Strict):
@@ -44,19 +72,21 @@ class Scenario(Strict):
 class CellSpec(Strict):
     """One way to answer requests."""
 
-    mode: Literal["edge_only", "cloud_only", "co_inference"]
+    mode: Annotated[str, pydantic.AfterValidator(_mode)]
     model: str
-    codec: Literal["float32", "packed", "sparse", "entropy", "auto"] | None = None
+    codec: Annotated[str, pydantic.AfterValidator(_codec)] | None = None
     exit: Exit | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits_its_mode(self) -> CellSpec:
-        if self.mode == "co_inference" and self.codec is None:
-            raise ValueError("a co_inference cell needs a codec: float32, packed, sparse, entropy or auto")
-        if self.mode != "co_inference" and self.codec is not None:
-            raise ValueError(f"a codec belongs to co_inference, not to {self.mode}")
-        if self.mode == "cloud_only" and self.exit is not None:
-            raise ValueError("cloud_only sends its input once, so there is nothing to exit from")
+        facts = facts_of(self.mode)
+        if facts.needs_codec and self.codec is None:
+            raise ValueError(f"a {self.mode} cell needs a codec: {_any_of(CODEC_NAMES)}")
+        if not facts.needs_codec and self.codec is not None:
+            coded = [name for name in mode_names() if facts_of(name).needs_codec]
+            raise ValueError(f"a codec belongs to {_any_of(coded)}, not to {self.mode}")
+        if not facts.exits and self.exit is not None:
+            raise ValueError(f"{self.mode} sends its {facts.sends} once, so there is nothing to exit from")
         return self
 
 
@@ -71,7 +101,7 @@ class Deadlines(Strict):
 class Experiment(Strict):
     """A whole experiment file."""
 
-    name: Name
+    name: Annotated[Name, pydantic.AfterValidator(_free)]
     title: str | None = None
     models: dict[Name, ModelRef] = pydantic.Field(min_length=1)
     nodes: Nodes

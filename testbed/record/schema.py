@@ -159,7 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
     cell: str
     label: str
-    mode: Literal["edge_only", "cloud_only", "co_inference"]
+    mode: str
     codec: str | None
     exit: dict[str, Any] | None
     repeats: int

@@ -85,6 +85,20 @@ def test_set_overrides_one_key_and_checks_it(write):
     ("old", "new", "line", "message"),
     [
         ("name: small", "name: small\nrepeatz: 3", 2, "repeatz: unknown key"),
+        ("name: small", "name: models", 1, "name: results/models is not for an experiment; choose another name"),
+        (
+            "mode: edge_only",
+            "mode: fog_only",
+            6,
+            r"mode: expected edge_only, cloud_only or co_inference \(found 'fog_only'\)",
+        ),
+        ("codec: packed", "codec: zip", 9, r"codec: expected float32, packed, .* or auto \(found 'zip'\)"),
+        (
+            "mode: edge_only, model: plain",
+            "mode: cloud_only, model: plain, exit: {threshold: 0.9}",
+            6,
+            "nothing to exit",
+        ),
         ("name: small", "name: small\nrepeats: many", 2, "repeats: .*valid integer"),
         ("name: small", "name: small\nname: again", 2, "name"),
         ("model: plain}\n  - mode", "model: plan}\n  - mode", 6, "names model 'plan'"),
