@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -13,10 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, console, errors
+from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, console, errors, print_rows
 from testbed.cli.options import Cloud, Data, Edge, ExperimentFile, Results, Set
-from testbed.cli.results import print_cells
-from testbed.errors import RecordError
 from testbed.record.schema import Status
 
 
@@ -81,23 +78,13 @@ async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
 
 def _analyse(folder: Path) -> None:
     """Everything that is made from the results, then the table."""
-    from analysis.figures import draw, save
-    from analysis.report import write_report
-    from analysis.summary import write_summary
-    from analysis.tables import write_tables
+    from analysis.publish import publish
     from testbed.record.reader import read_campaign
 
-    cells = read_campaign(folder)
     with console.status("Drawing figures and writing the report"):
-        summary = write_summary(folder, cells)
-        write_tables(folder, cells)
-        drawings = None
-        with contextlib.suppress(RecordError):  # nothing is valid: the table says so, and the report why
-            drawings = draw(cells)
-            save(folder, drawings)
-        html = write_report(folder, cells, drawings=drawings)
-    print_cells(cells)
-    console.print(f"{summary}  {folder / 'figures'}/  {html}", highlight=False, soft_wrap=True)
+        made = publish(folder, read_campaign(folder))
+    print_rows(*made.table)
+    console.print(f"{made.summary}  {folder / 'figures'}/  {made.report}", highlight=False, soft_wrap=True)
 
 
 def _exit_for(statuses: list[Status]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -23,6 +23,8 @@ IncludeInvalid = Annotated[bool, typer.Option("--include-invalid", help="draw ce
 def show(folder: Shown) -> None:
     """Print the table of an experiment's results, or what a model artefact is."""
     from analysis.codes import describe_model
+    from analysis.metrics import measure
+    from analysis.tables import table
     from testbed.record.reader import read_campaign
     from testbed.runtime.artefact import CARD_NAME, load_card
 
@@ -30,35 +32,40 @@ def show(folder: Shown) -> None:
         for headers, rows in describe_model(msgspec.to_builtins(load_card(folder))):
             print_rows(headers, rows)
     else:
-        print_cells(read_campaign(folder))
+        print_rows(*table(measure(read_campaign(folder))))
 
 
 def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
     """Draw the figures of an experiment's results."""
-    from analysis.figures import write_figures
+    from analysis.figures import draw, save
+    from analysis.metrics import measure
     from testbed.record.reader import read_campaign
 
-    for path in write_figures(folder, read_campaign(folder), include_invalid=include_invalid):
+    for path in save(folder, draw(measure(read_campaign(folder)), include_invalid)):
         console.print(str(path), highlight=False)
 
 
 def tables(folder: ResultsFolder) -> None:
     """Write summary.csv, and the table as Markdown and LaTeX."""
+    from analysis.metrics import measure
     from analysis.summary import write_summary
     from analysis.tables import write_tables
     from testbed.record.reader import read_campaign
 
-    cells = read_campaign(folder)
-    for path in (write_summary(folder, cells), *write_tables(folder, cells)):
+    measured = measure(read_campaign(folder))
+    for path in (write_summary(folder, measured), *write_tables(folder, measured)):
         console.print(str(path), highlight=False)
 
 
 def report(folder: ResultsFolder) -> None:
     """Write report.html: one file with tables, figures, and how sure they are."""
+    from analysis.figures import draw_or_why
+    from analysis.metrics import measure
     from analysis.report import write_report
     from testbed.record.reader import read_campaign
 
-    console.print(str(write_report(folder, read_campaign(folder))), highlight=False)
+    measured = measure(read_campaign(folder))
+    console.print(str(write_report(folder, measured, *draw_or_why(measured))), highlight=False)
 
 
 def replay(
@@ -91,10 +98,3 @@ def _alphas(text: str) -> float | list[float]:
     except ValueError as error:
         raise TestbedError(f"--threshold {text}: expected a number, or numbers as 0.99,0.9,0.8") from error
     return values if "," in text else values[0]
-
-
-def print_cells(cells: list[Any]) -> None:
-    """The table of a campaign."""
-    from analysis.tables import table
-
-    print_rows(*table(cells))
