@@ -9,11 +9,17 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.yamlfile import Document, load
 from testbed.errors import ExperimentError
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+
+class Strict(pydantic.BaseModel):
+    """A block of a file; a key that it does not know is an error."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class PlacedError(ValueError):

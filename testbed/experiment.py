@@ -9,17 +9,11 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from testbed.config import load_config
+from testbed.config import Strict, load_config
 from testbed.errors import ExperimentError
 from testbed.record.exits import Accumulate, Policy, threshold_count
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-
-
-class Strict(pydantic.BaseModel):
-    """A block of the file: unknown keys are errors."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelRef(Strict):
