@@ -30,8 +30,8 @@ from devices.profile import Profile, load_profile
 from testbed.data.datasets import load, source_digest
 from testbed.deploy.deployer import Claim
 from testbed.errors import DeployError, ExperimentError, ModelError, NodeFailures, RecordError, TestbedError
-from testbed.exitrule import ExitRule, resolve
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
+from testbed.experiment.exitrule import ExitRule, resolve
 from testbed.link.codec import CodecBook, CodecError
 from testbed.link.messages import CellConfig, Role
 from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator, deployer
@@ -275,7 +275,6 @@ class Campaign:
                 mode=spec.mode,
                 codec=spec.codec,
                 exit=None if cell.rule is None else cell.rule.config,
-                window=spec.window,
                 timeout_ms=scenario.timeout_ms,
             ),
             profiles=self.plan.profiles,

@@ -21,7 +21,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `network_ms` is the sum over timesteps of (round trip − cloud duration), so it needs no
     synchronised clocks. `wire_*_bytes` are what the kernel counted for the data connection:
-    payload, header, ZMTP and CURVE framing, TCP and IP headers.
+    payload, header, ZMTP and CURVE framing, TCP and IP headers; None where the connection was lost
+    during the request and its counters with it. `reason` says why a request is not `ok`, else None.
     """
 
     request_id: int
@@ -30,6 +31,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     label: int
     prediction: int | None
     outcome: Outcome
+    reason: str | None = None
     exit_timestep: int | None
     t_start_ns: int
     t_end_ns: int
@@ -40,8 +42,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     cloud_compute_ms: float
     payload_up_bytes: int
     payload_down_bytes: int
-    wire_up_bytes: int
-    wire_down_bytes: int
+    wire_up_bytes: int | None
+    wire_down_bytes: int | None
 
 
 class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +147,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
     cell: str
     label: str
-    mode: Literal["edge_only", "cloud_only", "co_inference"]
+    mode: str
     codec: str | None
     exit: dict[str, Any] | None
     repeats: int

@@ -29,7 +29,6 @@ LOAD = messages.Load(
         mode="co_inference",
         codec="packed",
         exit=ExitConfig(policy="entropy", accumulate="mean", thresholds=[0.99, 0.9]),
-        window=2,
         timeout_ms=500,
     ),
     artefact="models/toy",
