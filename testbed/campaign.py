@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 import testbed
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.data.datasets import load, source_digest
 from testbed.deploy.deployer import Claim
@@ -239,7 +239,7 @@ class Campaign:
                 (cell.folder / "status.json").unlink(missing_ok=True)
                 try:
                     await self._orchestrator.attempt(self._attempt(cell, repeat))
-                except (TestbedError, DeviceError) as error:
+                except TestbedError as error:
                     failures[cell.cell].append(f"repeat {repeat}: {error}")
                     self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
                     if _unusable(error):

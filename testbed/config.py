@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.yamlfile import Document, KeyPath, load
 from testbed.errors import ExperimentError
 

@@ -13,7 +13,6 @@ import msgspec
 SCHEMA_VERSION = 1
 
 Outcome = Literal["ok", "timeout", "error"]
-Scope = Literal["wall", "board", "module", "rail", "emulated"]
 State = Literal["complete", "failed", "aborted"]
 
 
@@ -65,17 +64,6 @@ class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
     t_send_ns: int | None
     t_reply_ns: int | None
     cloud_compute_ms: float | None
-
-
-class PowerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One power sample of one rail, stamped with the node's monotonic clock."""
-
-    node: str
-    source: str
-    rail: str
-    scope: Scope
-    t_ns: int
-    mw: float
 
 
 class NetworkRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devices.base.power import PowerRow
+from devices.base.rowlog import RowLog
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import RowLog, write_json
+from testbed.record.log import write_json
 from testbed.record.reader import Cell, read_cell
 from testbed.record.schema import (
     SCHEMA_VERSION,
@@ -18,7 +20,6 @@ from testbed.record.schema import (
     EventRow,
     Manifest,
     NetworkRow,
-    PowerRow,
     RequestRow,
     Status,
     TimestepRow,

@@ -5,10 +5,11 @@ import pytest
 
 from analysis.energy import energy, meter
 from analysis.stats import over_repeats
+from devices.base.power import PowerRow
+from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
-from testbed.record.log import RowLog, read_rows
+from testbed.record.log import read_rows
 from testbed.record.reader import read_cell
-from testbed.record.schema import PowerRow
 from testbed.record.tables import write_table
 
 
