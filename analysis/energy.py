@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from analysis.trapezoid import Trace, edge_limit_mj, same_code_s2, weights
 from analysis.uncertainty import Budget, PartName, budget, quantisation, rectangular
+from devices.base.power import widest
 from testbed.errors import RecordError
 from testbed.record.documents import NodeRecord, Role
-from testbed.record.metering import MIN_READINGS, Sensor, sensor, widest
+from testbed.record.metering import MIN_READINGS, Sensor, sensor
 from testbed.record.reader import Cell
 
 EnergySource = Literal["measured", "emulated"]

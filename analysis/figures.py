@@ -19,13 +19,12 @@ import numpy as np
 
 from analysis import labels
 from analysis.energy import Meter, Phase, meter, node_of, phases
-from analysis.metrics import STAGES, Measured, is_emulated, measure
+from analysis.metrics import STAGES, Measured, is_emulated
 from analysis.replay import replay
 from analysis.stats import Interval
 from analysis.uncertainty import Budget
 from testbed.errors import RecordError
 from testbed.record.log import write_atomically
-from testbed.record.reader import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,17 +76,8 @@ class Drawing:
     pdf: bytes
 
 
-def write_figures(folder: Path, cells: Sequence[Cell], include_invalid: bool = False) -> list[Path]:
-    """Write every figure that can be drawn to `figures/`, as PNG and PDF; a figure that cannot be is logged.
-
-    Raises:
-        RecordError: none can be drawn.
-    """
-    return save(folder, draw(cells, include_invalid))
-
-
 def save(folder: Path, drawings: Sequence[Drawing]) -> list[Path]:
-    """Write figures to `figures/`."""
+    """Write figures to `figures/`, as PNG and PDF."""
     paths = []
     for drawing in drawings:
         for suffix, data in ((".png", drawing.png), (".pdf", drawing.pdf)):
@@ -96,17 +86,12 @@ def save(folder: Path, drawings: Sequence[Drawing]) -> list[Path]:
     return paths
 
 
-def draw(cells: Sequence[Cell], include_invalid: bool = False) -> list[Drawing]:
-    """Draw every figure that the cells allow.
+def draw(measured: Sequence[Measured], include_invalid: bool = False) -> list[Drawing]:
+    """Draw every figure that the cells allow; one that cannot be drawn is logged.
 
     Raises:
         RecordError: none can be drawn, with the reason of each.
     """
-    return draw_measured(measure(cells), include_invalid)
-
-
-def draw_measured(measured: Sequence[Measured], include_invalid: bool = False) -> list[Drawing]:
-    """Draw every figure of cells that have been measured already."""
     import matplotlib as mpl
 
     drawn, refused = [], []
@@ -126,6 +111,14 @@ def draw_measured(measured: Sequence[Measured], include_invalid: bool = False) -
     for reason in refused:
         LOG.warning("figure left out: %s", reason)
     return drawn
+
+
+def draw_or_why(measured: Sequence[Measured], include_invalid: bool = False) -> tuple[list[Drawing], str]:
+    """The figures that the cells allow; none, and why, where nothing is valid."""
+    try:
+        return draw(measured, include_invalid), ""
+    except RecordError as error:
+        return [], str(error)
 
 
 def accepted(measured: Sequence[Measured], include_invalid: bool) -> tuple[list[Measured], str]:

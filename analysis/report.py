@@ -12,9 +12,9 @@ import jinja2
 import msgspec
 
 from analysis.energy import Energy
-from analysis.figures import Drawing, draw_measured
-from analysis.metrics import Measured, is_emulated, measure
-from analysis.tables import energy_tables, number, plus_minus, significant, table_of, verdict
+from analysis.figures import Drawing
+from analysis.metrics import Measured, is_emulated
+from analysis.tables import energy_tables, number, plus_minus, significant, table, verdict
 from testbed.errors import RecordError
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
@@ -73,30 +73,22 @@ _DEFINITIONS = (
 )
 
 
-def write_report(
-    folder: Path, cells: Sequence[Cell], include_invalid: bool = False, drawings: Sequence[Drawing] | None = None
-) -> Path:
+def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[Drawing], no_figures: str = "") -> Path:
     """Write `report.html` into an experiment's results; it needs no other file and no network.
 
     Args:
         folder: the experiment's results.
-        cells: its cells.
-        include_invalid: whether figures show cells that missed a validity gate.
-        drawings: the figures, where they are drawn already.
+        measured: its cells.
+        drawings: its figures.
+        no_figures: why there are none.
 
     Raises:
         RecordError: there are no cells.
     """
-    if not cells:
+    if not measured:
         raise RecordError(f"{folder}: holds no measured cells")
-    measured = measure(cells)
-    no_figures = ""
-    if drawings is None:
-        try:
-            drawings = draw_measured(measured, include_invalid)
-        except RecordError as error:
-            drawings, no_figures = [], str(error)
-    headers, rows = table_of(measured)
+    cells = [one.cell for one in measured]
+    headers, rows = table(measured)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

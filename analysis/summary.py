@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from analysis.metrics import Measured, measure
+from analysis.metrics import Measured
 from testbed.record.log import write_atomically
-from testbed.record.reader import Cell
 from testbed.record.schema import SUMMARY_COLUMNS
 
 
@@ -50,13 +49,8 @@ class SummaryRow:
     reasons: str = ""
 
 
-def summarise(cells: Sequence[Cell]) -> list[SummaryRow]:
-    """A row per cell, in their order. One that is not complete has its state in `reasons` and no numbers."""
-    return [summary_row(one) for one in measure(cells)]
-
-
 def summary_row(one: Measured) -> SummaryRow:
-    """The row of one cell that has been measured."""
+    """The row of one cell. One that is not complete has its state in `reasons` and no numbers."""
     latency, energy, traffic, compared = one.latency, one.energy, one.traffic, one.comparison
     return SummaryRow(
         cell=one.cell.manifest.cell,
@@ -86,12 +80,12 @@ def summary_row(one: Measured) -> SummaryRow:
     )
 
 
-def write_summary(folder: Path, cells: Sequence[Cell]) -> Path:
-    """Write `summary.csv` into an experiment's results; what does not apply is blank, never 0."""
+def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:
+    """Write `summary.csv`, a row per cell in their order; what does not apply is blank, never 0."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)
-    writer.writerows([_field(value) for value in astuple(row)] for row in summarise(cells))
+    writer.writerows([_field(value) for value in astuple(row)] for row in map(summary_row, measured))
     path = folder / "summary.csv"
     write_atomically(path, text.getvalue().encode())
     return path

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from analysis.energy import EnergySource
-from analysis.metrics import Measured, measure
+from analysis.metrics import Measured
 from analysis.uncertainty import PARTS, PartName
 from testbed.record.log import write_atomically
-from testbed.record.reader import Cell
 
 Table = tuple[list[str], list[list[str]]]
 Column = tuple[str, Callable[[Measured], str]]
@@ -51,13 +50,8 @@ _PART_HEADERS: dict[PartName, str] = {
 _MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "<": "&lt;", ">": "&gt;", "`": "\\`"})
 
 
-def table(cells: Sequence[Cell]) -> Table:
+def table(measured: Sequence[Measured]) -> Table:
     """The main table as plain data: headers, and a row of texts per cell; blank where nothing applies."""
-    return table_of(measure(cells))
-
-
-def table_of(measured: Sequence[Measured]) -> Table:
-    """The main table of cells that have been measured already."""
     columns: list[Column] = [
         ("cell", lambda one: one.label),
         ("accuracy [%]", lambda one: number(100 * one.accuracy.fraction, 2) if one.accuracy else ""),
@@ -128,10 +122,9 @@ def times(value: float | None) -> str:
     return "" if value is None else f"{significant(value)}×"
 
 
-def write_tables(folder: Path, cells: Sequence[Cell]) -> list[Path]:
+def write_tables(folder: Path, measured: Sequence[Measured]) -> list[Path]:
     """Write the main table and those of the energies' intervals, as Markdown and as LaTeX, into `tables/`."""
-    measured = measure(cells)
-    tables = {"summary": table_of(measured)}
+    tables = {"summary": table(measured)}
     tables |= {f"energy-{source}": one for source, one in energy_tables(measured)}
     texts: dict[str, str] = {}
     for name, (headers, rows) in tables.items():

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 SUFFIX = ".journal"
 

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from devices import yamlfile
+from devices.base.power import MeasuredScope
+from devices.base.providers import Provider
 
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
@@ -20,7 +22,6 @@ Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
-MeasuredScope: TypeAlias = Literal["wall", "board", "module", "rail"]
 
 
 class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What executes the step graphs on the node."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"]
+    provider: Provider
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 

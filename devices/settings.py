@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from devices import jetson
+from devices.base.errors import DeviceError
 from devices.board import boot_id
 from devices.clocks import per_cpu
-from devices.errors import DeviceError
 from devices.journal import Journal, Restoration, Undo, left_changed, restore_left_behind
 from devices.machine import Machine, NeedsRootError, last_line, needs_root
 from devices.profile import Settings

@@ -25,15 +25,16 @@ from typing import Any, Protocol
 import msgspec
 
 import testbed
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.data.datasets import load, source_digest
 from testbed.deploy.deployer import Claim
 from testbed.errors import DeployError, ExperimentError, ModelError, NodeFailures, RecordError, TestbedError
-from testbed.exitrule import ExitRule, resolve
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
+from testbed.experiment.exitrule import ExitRule, resolve
 from testbed.link.codec import CodecBook, CodecError
 from testbed.link.messages import CellConfig
+from testbed.modes import facts_of
 from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator, deployer
 from testbed.record.documents import (
     AttemptRecord,
@@ -47,7 +48,6 @@ from testbed.record.documents import (
     NodeRecord,
     Role,
     ScenarioDocument,
-    Sends,
     State,
     Status,
 )
@@ -65,8 +65,6 @@ from testbed.version import VERSION
 
 CELL_DIGITS = 10
 PACKAGES = ("testbed", "devices")
-
-SENDS: dict[str, Sends] = {"edge_only": "nothing", "cloud_only": "input", "co_inference": "code"}
 
 
 class Observer(Protocol):
@@ -178,14 +176,13 @@ def plan(
             model=spec.model,
             codec=spec.codec,
             exit=None if rule is None else msgspec.convert(rule.document, ExitDocument),
-            window=spec.window,
             scenario=msgspec.convert(experiment.scenario.model_dump(mode="json"), ScenarioDocument),
             idle_s=experiment.idle_s,
             seed=experiment.seed,
             curve=experiment.curve,
             samples=samples,
             position=position,
-            baseline=spec.mode == "edge_only" and spec.exit is None,
+            baseline=facts_of(spec.mode).roles == ("edge",) and spec.exit is None,
         )
         decisive = msgspec.to_builtins(config)
         del decisive["position"], decisive["baseline"]
@@ -263,7 +260,7 @@ class Campaign:
                 (cell.folder / "status.json").unlink(missing_ok=True)
                 try:
                     await self._orchestrator.attempt(self._attempt(cell, repeat))
-                except (TestbedError, DeviceError) as error:
+                except TestbedError as error:
                     failures[cell.cell].append(f"repeat {repeat}: {error}")
                     self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
                     if _unusable(error):
@@ -299,7 +296,6 @@ class Campaign:
                 mode=spec.mode,
                 codec=spec.codec,
                 exit=None if cell.rule is None else cell.rule.config,
-                window=spec.window,
                 timeout_ms=scenario.timeout_ms,
             ),
             profiles=self.plan.profiles,
@@ -350,7 +346,7 @@ class Campaign:
             cell=cell.cell,
             label=cell.label,
             mode=cell.spec.mode,
-            sends=SENDS[cell.spec.mode],
+            sends=facts_of(cell.spec.mode).sends,
             codec=cell.spec.codec,
             exit=cell.config.exit,
             repeats=experiment.repeats,

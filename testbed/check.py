@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.control import ControlHub, Worker
 from testbed.deploy.deployer import Claim, Deployer

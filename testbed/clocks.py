@@ -75,7 +75,7 @@ def lines(estimates: Sequence[ClockEstimate]) -> list[ClockLine]:
     for each in estimates:
         offset = ClockOffset(each.offset_ns, each.bound_ns, each.rtt_ns, each.exchanges, each.t_ns)
         found.setdefault((each.node, each.repeat), []).append(offset)
-    return [ClockLine(node=node, repeat=repeat, **line(offsets)._asdict()) for (node, repeat), offsets in found.items()]
+    return [line(offsets, node=node, repeat=repeat) for (node, repeat), offsets in found.items()]
 
 
 async def _now_and_then(workers: Collection[Worker], repeat: int, found: list[ClockEstimate]) -> None:

@@ -9,10 +9,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.base.power import widest
 from testbed.errors import RecordError
 from testbed.link.clock import MAX_SKEW_PPM
 from testbed.record.documents import BoardFacts, NodeRecord
-from testbed.record.metering import MIN_READINGS, Sensor, sensor, widest
+from testbed.record.metering import MIN_READINGS, Sensor, sensor
 from testbed.record.reader import Cell
 
 MAX_FAILED_SHARE = 0.01

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from devices.activity import Activity, ActivityReader
-from devices.errors import DeviceError
-from devices.power.source import Capability, Rail, Sample, Surroundings
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
+from devices.power.source import Sample, Surroundings
 from devices.profile import EmulatedPower
 
 

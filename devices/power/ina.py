@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
 from devices.power.rails import board_text, find_board, topology
-from devices.power.source import Capability, Rail, Sample, Surroundings
+from devices.power.source import Sample, Surroundings
 from devices.profile import InaPower
 
 DRIVERS = Path("sys/bus/i2c/drivers")

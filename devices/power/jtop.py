@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.jtop_reader import Message
 from devices.power.printed import PrintedSource, quote
-from devices.power.source import Capability, Surroundings
+from devices.power.source import Surroundings
 from devices.profile import JtopPower
 
 

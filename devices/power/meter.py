@@ -11,8 +11,9 @@ import socket
 import time
 from collections.abc import Callable
 
-from devices.errors import DeviceError
-from devices.power.source import Capability, Rail, Sample, Surroundings
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
+from devices.power.source import Sample, Surroundings
 from devices.profile import ScpiMeterPower
 
 NO_READING = 9.9e37

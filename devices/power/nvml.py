@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
 from devices.power.counter import EnergyCounter
-from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
+from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.profile import NvmlPower
 
 FIELD_POWER_AVERAGE = 185

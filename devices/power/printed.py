@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Rail, Scope
 from devices.power.child import Line, LineChild
 from devices.power.ina import INA3221
 from devices.power.rails import board_text, find_board, topology
-from devices.power.source import Rail, Sample, Scope, SelfCheck, Surroundings
+from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.profile import JtopPower, TegrastatsPower
 
 PRINTED_MW = 1.0

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail, Scope
 from devices.power.counter import EnergyCounter
 from devices.power.rails import topology
-from devices.power.source import Capability, Rail, Sample, Scope, Surroundings
+from devices.power.source import Sample, Surroundings
 from devices.profile import RaplPower
 
 POWERCAP = Path("sys/class/powercap")

@@ -20,14 +20,16 @@ from typing import Any
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import PowerRow
+from devices.base.rowlog import RowLog
 from devices.power.emulated import EmulatedSource
 from devices.power.ina import InaSource
 from devices.power.jtop import JtopSource
 from devices.power.meter import ScpiMeterSource
 from devices.power.nvml import NvmlSource
 from devices.power.rapl import RaplSource
-from devices.power.source import PowerSource, Sample, Scope, SelfCheck, SelfChecking, Surroundings
+from devices.power.source import PowerSource, Sample, SelfCheck, SelfChecking, Surroundings
 from devices.power.tegrastats import TegrastatsSource
 from devices.profile import (
     EmulatedPower,
@@ -98,21 +100,11 @@ class SamplerReport(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceReport]
 
 
-class PowerLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the output file."""
-
-    node: str
-    source: str
-    rail: str
-    scope: Scope
-    t_ns: int
-    mw: float
-
-
 class _Channel:
     """One source with its deadlines, t0 + k · period, and the thread that meets them."""
 
-    def __init__(self, spec: PowerSpec, surroundings: Surroundings) -> None:
+    def __init__(self, spec: PowerSpec, node: str, surroundings: Surroundings) -> None:
+        self._node = node
         self.source = SOURCES[type(spec)](spec, surroundings)
         try:
             self.capability = self.source.probe()
@@ -129,7 +121,7 @@ class _Channel:
         self._k = 1
         self._deadline_ns = 0
 
-    def sample(self, output: _Output, stop: int) -> None:
+    def sample(self, output: RowLog, stop: int) -> None:
         """Read at every deadline until `stop` ends; what went wrong is left in `error`."""
         self._t0_ns = time.monotonic_ns()
         self._deadline_ns = self._t0_ns + round(self._period_ns)
@@ -137,7 +129,9 @@ class _Channel:
             while not _ended_before(self._deadline_ns, stop):
                 now_ns = time.monotonic_ns()
                 self.lateness.add(now_ns - self._deadline_ns)
-                self.samples += output.append(self, self.source.read())
+                rows = self._rows(self.source.read())
+                output.append(*rows)
+                self.samples += len(rows)
                 self._advance(now_ns)
         except DeviceError as error:
             self.error = str(error)
@@ -155,6 +149,20 @@ class _Channel:
             lateness_us=self.lateness.percentiles(),
             check=self.source.self_check() if isinstance(self.source, SelfChecking) else SelfCheck(),
         )
+
+    def _rows(self, samples: list[Sample]) -> list[PowerRow]:
+        source = self.capability.source
+        return [
+            PowerRow(
+                node=self._node,
+                source=source,
+                rail=sample.rail,
+                scope=self.scopes[sample.rail],
+                t_ns=sample.t_ns,
+                mw=sample.mw,
+            )
+            for sample in samples
+        ]
 
     def _advance(self, now_ns: int) -> None:
         """Go to the next deadline that is still ahead, counting those that are not."""
@@ -197,42 +205,6 @@ class _LatenessCounter:
         return 0.0
 
 
-class _Output:
-    """The file of samples; each read reaches the kernel in one write at the file's end, so threads need no lock."""
-
-    def __init__(self, path: Path, node: str) -> None:
-        self._path = path
-        self._node = node
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise DeviceError(f"{path}: cannot be written: {error.strerror}") from error
-
-    def append(self, channel: _Channel, samples: list[Sample]) -> int:
-        """Write the samples; how many there were."""
-        lines = [
-            PowerLine(
-                node=self._node,
-                source=channel.capability.source,
-                rail=sample.rail,
-                scope=channel.scopes[sample.rail],
-                t_ns=sample.t_ns,
-                mw=sample.mw,
-            )
-            for sample in samples
-        ]
-        # An encoder of its own: one is not to be shared between threads.
-        data = msgspec.json.Encoder().encode_lines(lines)
-        try:
-            written = os.write(self._fd, data)
-        except OSError as error:
-            raise DeviceError(f"{self._path}: cannot be written: {error.strerror}") from error
-        if written != len(data):
-            raise DeviceError(f"{self._path}: only {written} of {len(data)} bytes were written; is the disk full?")
-        return len(lines)
-
-
 def main() -> int:
     """Run the process; 0 when it was ended from outside, 1 after a failure."""
     channels: list[_Channel] = []
@@ -240,11 +212,11 @@ def main() -> int:
         config = msgspec.json.decode(sys.stdin.buffer.raw.readline(), type=SamplerConfig)  # type: ignore[union-attr]
         if not config.profile.power:
             raise DeviceError(f"{config.profile.name} has no power source to sample")
-        output = _Output(Path(config.out), config.node)
+        output = RowLog(Path(config.out))
         surroundings = Surroundings(Path(config.activity), Path(config.profile.root))
         # One by one, so that those already open are closed when a later one cannot be read.
         for spec in config.profile.power:
-            channels.append(_Channel(spec, surroundings))  # noqa: PERF401
+            channels.append(_Channel(spec, config.node, surroundings))  # noqa: PERF401
         _check_names(channels)
         _say({"ready": [channel.capability for channel in channels]})
         _say(_sample(channels, output))
@@ -264,7 +236,7 @@ def _check_names(channels: list[_Channel]) -> None:
         raise DeviceError(f"two power sources give {', '.join(twice)}; name the rail otherwise in one of them")
 
 
-def _sample(channels: list[_Channel], output: _Output) -> SamplerReport:
+def _sample(channels: list[_Channel], output: RowLog) -> SamplerReport:
     """Sample until stdin ends or a source fails."""
     # The end of this pipe is the end of all threads.
     stop, stop_writer = os.pipe()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.printed import PrintedSource, quote
-from devices.power.source import Capability, Surroundings
+from devices.power.source import Surroundings
 from devices.profile import TegrastatsPower
 from devices.tegrastats import parse
 

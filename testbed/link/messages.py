@@ -6,7 +6,7 @@ unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -20,7 +20,6 @@ from testbed.record.exits import Accumulate, Policy
 CONTROL_SCHEMA = 4
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
-Mode: TypeAlias = Literal["edge_only", "cloud_only", "co_inference"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Confidence: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -38,13 +37,12 @@ class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one cell measures. `window` is the number of timesteps in flight; 1 is stop-and-wait."""
+    """What one cell measures."""
 
-    mode: Mode
+    mode: str
     timeout_ms: Positive
     codec: str | None = None
     exit: ExitConfig | None = None
-    window: Positive = 1
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):

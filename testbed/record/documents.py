@@ -11,16 +11,16 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from devices.base.power import Capability
 from devices.power.sampler import SamplerReport
-from devices.power.source import Capability
 from devices.profile import Profile
 from testbed.record.exits import Accumulate, Policy
+from testbed.record.mode import Sends
 from testbed.record.schema import ClockRecord
 from testbed.runtime.artefact import ModelCard
 
 Role: TypeAlias = Literal["edge", "cloud"]
 State: TypeAlias = Literal["complete", "failed", "aborted"]
-Sends: TypeAlias = Literal["nothing", "input", "code"]
 
 
 class BoardFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,7 +184,6 @@ class CellDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str
     codec: str | None
     exit: ExitDocument | None
-    window: int
     scenario: ScenarioDocument
     idle_s: float
     seed: int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
+from devices.base.power import Rail
 from testbed.errors import RecordError
 from testbed.record.documents import NodeRecord
 
@@ -15,14 +18,6 @@ half wrong each, 5% of the window together."""
 UNKNOWN_AVERAGING_MS = 1000.0
 """What is assumed of a sensor that does not say over which time it averages: the longest of the sensors here (NVML's
 GetPowerUsage on Ampere and later, nvmlDeviceGetPowerUsage in NVIDIA's NVML reference)."""
-
-
-WIDEST_FIRST = ("wall", "board", "module", "rail", "emulated")
-
-
-def widest(scopes: Collection[str]) -> str:
-    """The scope whose rails are added up: a sensor may report a sum beside its parts (VDD_IN, VDD_CPU_GPU_CV)."""
-    return next(scope for scope in WIDEST_FIRST if scope in scopes)
 
 
 def window_s(averaging_ms: float | None, rate_hz: float) -> float:
@@ -40,15 +35,6 @@ def _averaging_s(averaging_ms: float | None) -> float:
 
 
 @dataclass(frozen=True)
-class RailLimits:
-    """Limits of the error of one rail's readings: relative, constant, and the step between two readings."""
-
-    gain: float = 0.0
-    offset_mw: float = 0.0
-    lsb_mw: float = 0.0
-
-
-@dataclass(frozen=True)
 class Sensor:
     """One power source of a node; `averaging_ms` is None where the source does not know it.
 
@@ -56,18 +42,18 @@ class Sensor:
     """
 
     source: str
-    rails: Mapping[str, RailLimits]
+    rails: Mapping[str, Rail]
     averaging_ms: float | None
     modelled: bool = False
 
-    def limits(self, rail: str) -> RailLimits:
+    def limits(self, rail: str) -> Rail:
         """How well a rail is known.
 
         Raises:
             RecordError: the manifest does not say it.
         """
         if self.modelled:
-            return RailLimits()
+            return Rail(name=rail, scope="emulated")
         if rail not in self.rails:
             raise RecordError(f"the manifest does not say how well {self.source} measures {rail}; measure again")
         return self.rails[rail]
@@ -102,10 +88,11 @@ def sensor(node: NodeRecord, source: str) -> Sensor:
         return Sensor(source, {}, averaging_ms or 0.0, modelled=True)
     if not found:
         raise RecordError(f"{node.id}: the manifest does not say how well {source} measures; measure again")
-    rails: dict[str, RailLimits] = {}
+    rails: dict[str, Rail] = {}
     for rail in (rail for capability in found for rail in capability.rails):
-        so_far = rails.get(rail.name, RailLimits())
-        rails[rail.name] = RailLimits(
+        so_far = rails.get(rail.name, rail)
+        rails[rail.name] = msgspec.structs.replace(
+            rail,
             gain=max(so_far.gain, rail.gain),
             offset_mw=max(so_far.offset_mw, rail.offset_mw),
             lsb_mw=max(so_far.lsb_mw, rail.lsb_mw),

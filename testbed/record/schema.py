@@ -14,7 +14,6 @@ SCHEMA_VERSION = 2
 """Raised whenever a reader of the version before would misread a row or a document."""
 
 Outcome = Literal["ok", "timeout", "error"]
-Scope = Literal["wall", "board", "module", "rail", "emulated"]
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +21,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `network_ms` is the sum over timesteps of (round trip − cloud duration), so it needs no
     synchronised clocks. `wire_*_bytes` are what the kernel counted for the data connection:
-    payload, header, ZMTP and CURVE framing, TCP and IP headers.
+    payload, header, ZMTP and CURVE framing, TCP and IP headers; None where the connection was lost
+    during the request and its counters with it. `reason` says why a request is not `ok`, else None.
     """
 
     request_id: int
@@ -32,6 +32,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     label: int
     prediction: int | None
     outcome: Outcome
+    reason: str | None = None
     exit_timestep: int | None
     t_start_ns: int
     t_end_ns: int
@@ -42,8 +43,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     cloud_compute_ms: float
     payload_up_bytes: int
     payload_down_bytes: int
-    wire_up_bytes: int
-    wire_down_bytes: int
+    wire_up_bytes: int | None
+    wire_down_bytes: int | None
 
 
 class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,17 +66,6 @@ class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
     t_send_ns: int | None
     t_reply_ns: int | None
     cloud_compute_ms: float | None
-
-
-class PowerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One power sample of one rail, stamped with the node's monotonic clock."""
-
-    node: str
-    source: str
-    rail: str
-    scope: Scope
-    t_ns: int
-    mw: float
 
 
 class NetworkRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,17 +10,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from devices.base.providers import PROVIDERS
 from testbed.errors import ModelError
 
 State: TypeAlias = list[ort.OrtValue]
 
-# TensorRT leaves what it cannot do to CUDA. The CPU is in no list but its own: ONNX Runtime appends it by itself, for
-# the few operators on shapes, and would else take it for everything without a word.
-_PROVIDERS = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider"],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
-}
 _DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -47,9 +41,9 @@ class OnnxGraph:
 
     def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spin: bool = False) -> None:
         self.path = path
-        if provider not in _PROVIDERS:
-            raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(_PROVIDERS)}")
-        wanted = _PROVIDERS[provider]
+        if provider not in PROVIDERS:
+            raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(PROVIDERS)}")
+        wanted = PROVIDERS[provider]
         if missing := [name for name in wanted if name not in ort.get_available_providers()]:
             raise ModelError(f"{path}: {_no_provider(provider, missing)}")
         options = ort.SessionOptions()
@@ -61,7 +55,7 @@ class OnnxGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin and threads > 1 else "0")
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
-            self._session = ort.InferenceSession(str(path), options, providers=wanted)
+            self._session = ort.InferenceSession(str(path), options, providers=list(wanted))
         except Exception as error:
             raise ModelError(f"{path}: cannot be loaded: {_one_line(error)}") from error
         # A provider that is installed and does not start (no GPU, no library) is left out of the session in silence.

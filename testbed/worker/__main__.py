@@ -7,7 +7,6 @@ import ctypes
 import signal
 import sys
 
-from devices.errors import DeviceError
 from testbed.errors import TestbedError
 from testbed.worker.agent import Agent, read_start
 from testbed.worker.station import put_back_left_behind, restore_settings
@@ -26,7 +25,7 @@ def main() -> int:
         start = read_start(sys.stdin.buffer)
         put_back_left_behind(start)
         return Agent(arguments.role, arguments.run, start).serve()
-    except (TestbedError, DeviceError) as error:
+    except TestbedError as error:
         print(f"testbed.worker {arguments.role}: {error}", file=sys.stderr)
         return 1
     finally:

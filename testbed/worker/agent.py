@@ -23,7 +23,6 @@ import onnxruntime
 import zmq
 
 from devices.board import identify
-from devices.errors import DeviceError
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
@@ -176,7 +175,7 @@ class Agent:
                         answer = self._carry_out(work, message, outbox)
                         if isinstance(message.body, messages.Finish):
                             work = None  # what is finished here is not finished again at goodbye
-                except (TestbedError, DeviceError) as error:
+                except TestbedError as error:
                     answer = messages.Fault(message=str(error), kind=type(error).__name__)
                 except Exception as error:  # a bug: its traceback goes to the worker's log
                     traceback.print_exc()
@@ -184,7 +183,7 @@ class Agent:
                 self._send(outbox, message.seq, answer)
         finally:
             if work is not None:
-                with contextlib.suppress(TestbedError, DeviceError):
+                with contextlib.suppress(TestbedError):
                     work.finish()
             outbox.close(linger=0)
 

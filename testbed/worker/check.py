@@ -22,12 +22,12 @@ import zmq
 
 from devices import jetson
 from devices.activity import ActivityWriter
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, PowerRow
+from devices.base.providers import PROVIDERS
 from devices.board import identify
-from devices.errors import DeviceError
 from devices.machine import Machine
 from devices.power.client import PowerSampler
-from devices.power.sampler import PowerLine
-from devices.power.source import Capability
 from devices.profile import Profile, Settings
 from devices.settings import put_back_left_behind, unmet
 from testbed.version import VERSION
@@ -38,12 +38,6 @@ MIN_PYTHON = (3, 10)
 MIN_FREE_BYTES = 1 << 30
 RATE_WARNING, RATE_FAILED = 0.9, 0.5
 """Shares of the promised sample rate: below the first it is worth a word, below the second the gaps would show."""
-
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
 
 _IDENTITY = bytes.fromhex(
     "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a"
@@ -168,9 +162,9 @@ def _power_mode(machine: Machine) -> CheckLine:
 
 def _runtime(profile: Profile) -> Iterator[CheckLine]:
     wanted = str(profile.runtime.provider)
-    name = PROVIDERS[wanted]
+    name = PROVIDERS[wanted][0]
     there = onnxruntime.get_available_providers()
-    listed = ", ".join(short for short, provider in PROVIDERS.items() if provider in there)
+    listed = ", ".join(short for short, wants in PROVIDERS.items() if wants[0] in there)
     seen = f"onnxruntime {onnxruntime.__version__} with {listed}; the profile wants {wanted}"
     fix = f"install an onnxruntime with {wanted} on the node (docs/hardware.md), or set another `provider:`"
     options = onnxruntime.SessionOptions()
@@ -208,7 +202,7 @@ def _power(profile: Profile, seconds: float) -> Iterator[CheckLine]:
         yield _power_line(name, spec.rate_hz, capability, samples)
 
 
-def _sample(profile: Profile, folder: Path, seconds: float) -> tuple[Capability, list[PowerLine]]:
+def _sample(profile: Profile, folder: Path, seconds: float) -> tuple[Capability, list[PowerRow]]:
     """One source, sampled as in a run."""
     activity = ActivityWriter(folder / "activity")
     try:
@@ -216,12 +210,12 @@ def _sample(profile: Profile, folder: Path, seconds: float) -> tuple[Capability,
             time.sleep(seconds)
             sampler.stop()
         lines = (folder / "power.jsonl").read_bytes()
-        return sampler.capabilities[0], msgspec.json.Decoder(PowerLine).decode_lines(lines)
+        return sampler.capabilities[0], msgspec.json.Decoder(PowerRow).decode_lines(lines)
     finally:
         activity.close()
 
 
-def _power_line(name: str, asked_hz: float, capability: Capability, samples: list[PowerLine]) -> CheckLine:
+def _power_line(name: str, asked_hz: float, capability: Capability, samples: list[PowerRow]) -> CheckLine:
     shown, slowest_hz, dead = [], float("inf"), []
     for rail in capability.rails:
         t_ns = [sample.t_ns for sample in samples if sample.rail == rail.name]

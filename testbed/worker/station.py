@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from devices.activity import Activity, ActivityWriter
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
+from devices.base.rowlog import RowLog
 from devices.board import identify
 from devices.emulation import Slowdown
-from devices.errors import DeviceError
 from devices.machine import Machine
 from devices.power.client import PowerSampler
 from devices.power.sampler import SamplerReport
-from devices.power.source import Capability
 from devices.profile import Settings
 from devices.settings import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
 from testbed.record.documents import BoardFacts, Finished
-from testbed.record.log import RowLog
 from testbed.record.schema import EventRow
 
 PROGRESS_S = 0.2

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.power.source import Capability, Rail
+from devices.base.power import Capability, PowerRow, Rail
+from devices.base.rowlog import RowLog
 from testbed.record.documents import ExitDocument
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import RowLog, write_json
+from testbed.record.log import write_json
 from testbed.record.reader import Cell, read_cell
-from testbed.record.schema import ClockEstimate, ClockLine, ClockRecord, EventRow, NetworkRow, PowerRow
+from testbed.record.schema import ClockEstimate, ClockLine, ClockRecord, EventRow, NetworkRow
 from testbed.record.tables import TABLES, write_table
 from testbed.runtime.artefact import OpCounts
 from tests.made import records

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from analysis.codes import code_bits, describe_model, zero_order_bits
+from analysis.metrics import measure
 from analysis.tables import table
 from tests.made import records
 
@@ -58,15 +59,15 @@ def test_a_cell_without_codes_has_no_bits_and_a_model_without_rates_no_entropy(m
 
 def test_the_table_has_both_where_codes_were_sent_and_neither_elsewhere(make_cell) -> None:
     edge = make_cell("edge", "edge_only", baseline=True)
-    assert not {"code [bit]", "entropy [bit]"} & set(table([edge])[0])
-    headers, rows = table([edge, make_cell("co", code_rates=HALF), make_cell("old")])
+    assert not {"code [bit]", "entropy [bit]"} & set(table(measure([edge]))[0])
+    headers, rows = table(measure([edge, make_cell("co", code_rates=HALF), make_cell("old")]))
     at = headers.index("code [bit]")
     assert headers[at + 1] == "entropy [bit]"
     assert [row[at : at + 2] for row in rows] == [["", ""], ["256.0", "256.0"], ["256.0", ""]]
 
 
 def test_a_code_that_never_takes_a_byte_has_no_reduction_and_is_no_error(make_cell) -> None:
-    headers, rows = table([make_cell("silent", payload_per_step=0, code_rates=HALF)])
+    headers, rows = table(measure([make_cell("silent", payload_per_step=0, code_rates=HALF)]))
     assert rows[0][headers.index("code [bit]")] == "0.0"
     assert rows[0][headers.index("vs float32")] == ""
 

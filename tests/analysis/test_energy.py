@@ -8,11 +8,11 @@ from msgspec import structs
 
 from analysis.energy import energy, meter
 from analysis.stats import over_repeats
-from devices.power.source import Rail
+from devices.base.power import PowerRow, Rail
+from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
-from testbed.record.log import RowLog, read_rows
+from testbed.record.log import read_rows
 from testbed.record.reader import read_cell
-from testbed.record.schema import PowerRow
 from testbed.record.tables import write_table
 from tests.made import records
 

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.metrics import measure
 from analysis.opcount import op_count
-from analysis.report import write_report
+from analysis.publish import publish
 from analysis.summary import write_summary
 from analysis.tables import markdown, table, write_tables
 from testbed.errors import RecordError
@@ -54,9 +54,9 @@ def test_requests_without_an_answer_do_not_count(make_cell) -> None:
 
 def test_a_model_without_counts_leaves_everything_blank(make_cell, tmp_path: Path) -> None:
     cells = [make_cell("old", "edge_only"), make_cell("old cloud", "cloud_only")]
-    with write_summary(tmp_path, cells).open() as file:
+    with write_summary(tmp_path, measure(cells)).open() as file:
         assert [row["energy_op_count_mj"] for row in csv.DictReader(file)] == ["", ""]
-    assert not any("op count" in header for header in table(cells)[0])
+    assert not any("op count" in header for header in table(measure(cells))[0])
 
 
 def test_counts_that_do_not_fit_the_requests_are_that_cells_problem(make_cell) -> None:
@@ -73,16 +73,16 @@ def test_op_counts_stand_apart_from_measured_and_emulated_energy(make_cell, tmp_
         make_cell("base", "edge_only", op_counts=counts(), baseline=True),
         make_cell("sensor", emulated=False, op_counts=counts()),
     ]
-    with write_summary(tmp_path, cells).open() as file:
+    with write_summary(tmp_path, measure(cells)).open() as file:
         base, sensor = csv.DictReader(file)
     assert (base["energy_op_count_mj"], sensor["energy_op_count_mj"]) == ("0.032", "0.004")
-    headers, rows = table(cells)
+    headers, rows = table(measure(cells))
     column = headers.index("op count [µJ]")
     assert [row[column] for row in rows] == ["32.0", "4.00"]
     assert "energy (measured) [mJ]" in headers
     assert "energy (emulated) [mJ]" in headers
     assert "op count [µJ]" in markdown(headers, rows)
-    assert r"op count [$\mu$J]" in write_tables(tmp_path, cells)[1].read_text()
-    html = write_report(tmp_path, cells).read_text()
+    assert r"op count [$\mu$J]" in write_tables(tmp_path, measure(cells))[1].read_text()
+    html = publish(tmp_path, cells).report.read_text()
     assert "4.00 µJ of arithmetic; memory apart: 40.0 µJ (64 samples counted; counted by hand)" in html
     assert "Counted, not measured" in html

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import figures
-from analysis.figures import draw, write_figures
-from analysis.metrics import measure
-from analysis.report import write_report
+from analysis.figures import draw, save
+from analysis.metrics import latency, measure
+from analysis.publish import publish
 from analysis.summary import SummaryRow, write_summary
 from analysis.tables import table, write_tables
 from testbed.errors import RecordError
@@ -19,13 +19,13 @@ from testbed.record.schema import SUMMARY_COLUMNS
 
 
 def test_summary_has_exactly_the_agreed_columns(campaign, tmp_path: Path) -> None:
-    path = write_summary(tmp_path, campaign)
+    path = write_summary(tmp_path, measure(campaign))
     assert path.read_text().splitlines()[0] == ",".join(SUMMARY_COLUMNS)
     assert tuple(field.name for field in dataclasses.fields(SummaryRow)) == SUMMARY_COLUMNS
 
 
 def test_summary_is_blank_and_not_zero_where_nothing_applies(campaign, tmp_path: Path) -> None:
-    with write_summary(tmp_path, campaign).open() as file:
+    with write_summary(tmp_path, measure(campaign)).open() as file:
         edge, edge_exit, cloud, co, _, failed = csv.DictReader(file)
     assert {edge[c] for c in ("compression", "payload_up_bytes", "wire_up_bytes", "mean_exit_timestep")} == {""}
     assert edge["latency_speedup"] == "1"
@@ -44,7 +44,7 @@ def test_summary_is_blank_and_not_zero_where_nothing_applies(campaign, tmp_path:
 
 
 def test_emulated_energy_says_so_in_the_header(campaign) -> None:
-    headers, rows = table(campaign)
+    headers, rows = table(measure(campaign))
     assert "energy (emulated) [mJ]" in headers
     assert not any("measured" in header for header in headers)
     assert all(len(row) == len(headers) for row in rows)
@@ -52,14 +52,14 @@ def test_emulated_energy_says_so_in_the_header(campaign) -> None:
 
 
 def test_emulated_and_measured_energies_have_a_column_each(make_cell) -> None:
-    headers, rows = table([make_cell("model"), make_cell("sensor", emulated=False)])
+    headers, rows = table(measure([make_cell("model"), make_cell("sensor", emulated=False)]))
     emulated, measured = (headers.index(f"energy ({kind}) [mJ]") for kind in ("emulated", "measured"))
     assert [bool(row[emulated]) for row in rows] == [True, False]
     assert [bool(row[measured]) for row in rows] == [False, True]
 
 
 def test_paper_tables_escape_what_latex_and_markdown_would_read(make_cell, tmp_path: Path) -> None:
-    markdown, latex, *_ = write_tables(tmp_path, [make_cell("50% | a_b & c")])
+    markdown, latex, *_ = write_tables(tmp_path, measure([make_cell("50% | a_b & c")]))
     assert "50% \\| a\\_b & c" in markdown.read_text()
     tex = latex.read_text()
     assert r"50\% | a\_b \& c" in tex
@@ -74,7 +74,7 @@ def test_the_parts_of_each_interval_have_a_table_for_each_kind_of_energy(make_ce
         make_cell("model", jitter_mw=30),
         make_cell("one repeat", jitter_mw=30, repeats=1),
     ]
-    paths = {path.name: path.read_text().splitlines() for path in write_tables(tmp_path, cells)}
+    paths = {path.name: path.read_text().splitlines() for path in write_tables(tmp_path, measure(cells))}
     assert set(paths) == {
         f"{name}.{kind}" for name in ("summary", "energy-measured", "energy-emulated") for kind in ("md", "tex")
     }
@@ -100,7 +100,7 @@ def test_the_parts_of_each_interval_have_a_table_for_each_kind_of_energy(make_ce
 
 
 def test_every_figure_is_written_as_png_and_pdf(campaign, tmp_path: Path) -> None:
-    paths = write_figures(tmp_path, campaign)
+    paths = save(tmp_path, draw(measure(campaign)))
     names = {f"{name}.{kind}" for name in ("tradeoff", "stages", "power", "exits") for kind in ("png", "pdf")}
     assert {path.name for path in paths} == names
     for path in paths:
@@ -113,19 +113,19 @@ def test_a_failed_and_an_invalid_cell_are_refused_by_figures_and_named(make_cell
         make_cell("throttled", valid=False, reasons=["throttled for 3 s"]),
         make_cell("dead", state="failed"),
     ]
-    for drawing in draw(cells):
+    for drawing in draw(measure(cells)):
         assert "Left out: throttled (invalid), dead (failed)." in drawing.caption
-    for drawing in draw(cells, include_invalid=True):
+    for drawing in draw(measure(cells), include_invalid=True):
         assert "Left out: dead (failed)." in drawing.caption
 
 
 def test_figures_of_nothing_valid_are_an_error(make_cell) -> None:
     with pytest.raises(RecordError, match=r"no figure can be drawn.*dead \(failed\)"):
-        draw([make_cell("dead", state="failed")])
+        draw(measure([make_cell("dead", state="failed")]))
 
 
 def test_power_is_left_out_where_nothing_was_metered(make_cell, caplog: pytest.LogCaptureFixture) -> None:
-    names = [drawing.name for drawing in draw([make_cell("bare", metered=False)])]
+    names = [drawing.name for drawing in draw(measure([make_cell("bare", metered=False)]))]
     assert names == ["tradeoff", "stages", "exits"]
     assert "power: no cell has power samples" in caplog.text
 
@@ -140,7 +140,7 @@ def drawn_figures(cells, monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
         return finish(name, figure, caption, note)
 
     monkeypatch.setattr(figures, "_finished", spy)
-    draw(cells)
+    draw(measure(cells))
     return found
 
 
@@ -168,12 +168,12 @@ def test_axes_of_emulated_quantities_say_so(campaign, monkeypatch: pytest.Monkey
 def test_a_cell_with_a_threshold_per_timestep_is_left_out_of_the_threshold_axis_and_named(make_cell) -> None:
     rule = {"policy": "max_softmax", "accumulate": "mean", "threshold": None, "thresholds": [0.9, 0.8, 0.7]}
     cells = [make_cell("edge only", "edge_only", baseline=True), make_cell("all"), make_cell("each", rule=rule)]
-    drawn = {one.name: one for one in draw(cells)}
+    drawn = {one.name: one for one in draw(measure(cells))}
     assert "a threshold for each timestep" in drawn["exits"].caption
 
 
 def test_the_report_loads_nothing_and_says_that_it_is_emulated(campaign, tmp_path: Path) -> None:
-    html = write_report(tmp_path, campaign).read_text()
+    html = publish(tmp_path, campaign).report.read_text()
     assert not re.search(r"\b(src|href)\s*=(?!\"data:)", html)
     assert not re.search(r"@import|url\(|<script", html)
     assert html.count('src="data:image/png;base64,') == 4
@@ -184,10 +184,24 @@ def test_the_report_loads_nothing_and_says_that_it_is_emulated(campaign, tmp_pat
 
 
 def test_the_report_of_measured_nodes_has_no_banner(make_cell, tmp_path: Path) -> None:
-    assert "Emulated." not in write_report(tmp_path, [make_cell("sensor", emulated=False)]).read_text()
+    assert "Emulated." not in publish(tmp_path, [make_cell("sensor", emulated=False)]).report.read_text()
 
 
 def test_the_report_escapes_what_the_record_says(make_cell, tmp_path: Path) -> None:
-    html = write_report(tmp_path, [make_cell("<script>", state="failed", reasons=["<b>"])]).read_text()
+    html = publish(tmp_path, [make_cell("<script>", state="failed", reasons=["<b>"])]).report.read_text()
     assert "&lt;script&gt;" in html
     assert "<b>" not in html
+
+
+def test_publishing_measures_each_cell_once(campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def spy(cell):
+        measured.append(cell.manifest.label)
+        return latency(cell)
+
+    monkeypatch.setattr("analysis.metrics.latency", spy)
+    made = publish(tmp_path, campaign)
+    assert measured == [cell.manifest.label for cell in campaign if cell.complete]
+    assert all(path.exists() for path in (made.summary, *made.tables, *made.figures, made.report))
+    assert len(made.table[1]) == len(campaign)

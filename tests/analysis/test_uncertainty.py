@@ -11,8 +11,9 @@ from analysis.energy import Draw, Energy, Meter, Phase, combine
 from analysis.stats import over_repeats
 from analysis.trapezoid import Trace
 from analysis.uncertainty import Budget, budget, quantisation, rectangular
+from devices.base.power import Rail
 from testbed.errors import RecordError
-from testbed.record.metering import RailLimits, Sensor
+from testbed.record.metering import Sensor
 from tests.analysis.sensors import Chip, Load
 
 SECOND = 1_000_000_000
@@ -51,12 +52,16 @@ def test_contributions_add_up_as_squares() -> None:
     assert sum(part**2 for part in parts) == pytest.approx(found.half**2)
 
 
+def vdd_in(**limits: float) -> Rail:
+    return Rail(name="VDD_IN", scope="module", **limits)
+
+
 def steady_meter(mw: float, *, rails: int = 1, averaging_ms: float | None = 0.0, **limits: float) -> Meter:
     """Constant power at 100 Hz for 30 s."""
     t_ns = np.arange(0, 3001) * 10_000_000
     trace = Trace(t_ns, np.full(len(t_ns), mw))
     names = [f"rail {number}" for number in range(rails)]
-    known = {name: RailLimits(**limits) for name in names}
+    known = {name: Rail(name=name, scope="module", **limits) for name in names}
     return Meter("board", "ina", "module", dict.fromkeys(names, trace), Sensor("ina", known, averaging_ms))
 
 
@@ -140,7 +145,7 @@ def simulate(seed: int, gain_share: float | None) -> Run:
     again; it warms up meanwhile and its power is noisy. `gain_share` is the gain's error over its limit, if not drawn.
     """
     rng = np.random.default_rng(seed)
-    limits = RailLimits(gain=0.0125, offset_mw=float(rng.choice([10, 80])), lsb_mw=float(rng.choice([1, 41, 400])))
+    limits = vdd_in(gain=0.0125, offset_mw=float(rng.choice([10, 80])), lsb_mw=float(rng.choice([1, 41, 400])))
     averaging_s, rate_hz = float(rng.choice([0.0066, 0.422])), float(rng.choice([10, 100]))
     error = rng.uniform(-1, 1, 2)
     error[0] = error[0] if gain_share is None else gain_share
@@ -201,13 +206,13 @@ def test_each_part_is_as_wide_as_its_error_may_be(part: str) -> None:
     errors, halves = [], []
     for _ in range(200):
         level, share = rng.uniform(4000, 6000), rng.uniform(-1, 1)
-        limits, averaging_ms, mw = RailLimits(), 0.0, np.full(len(t_s), level)
+        limits, averaging_ms, mw = vdd_in(), 0.0, np.full(len(t_s), level)
         if part == "gain":
-            limits, mw = RailLimits(gain=0.05), mw * (1 + 0.05 * share)
+            limits, mw = vdd_in(gain=0.05), mw * (1 + 0.05 * share)
         elif part == "offset":
-            limits, mw = RailLimits(offset_mw=250), mw + 250 * share
+            limits, mw = vdd_in(offset_mw=250), mw + 250 * share
         elif part == "lsb":
-            limits, mw = RailLimits(lsb_mw=900), np.rint(mw / 900) * 900
+            limits, mw = vdd_in(lsb_mw=900), np.rint(mw / 900) * 900
         else:  # the sensor shows everything up to half its averaging time early or late
             averaging_ms, mw = 400.0, np.where((t_s >= 5 + 0.2 * share) & (t_s < 25 + 0.2 * share), level, 0.0)
         trace = Trace(np.rint(t_s * 1e9).astype(np.int64), mw)

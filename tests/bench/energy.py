@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.energy import Meter, combine
-from testbed.record.metering import RailLimits, Sensor
+from devices.base.power import Rail
+from testbed.record.metering import Sensor
 from tests.analysis.sensors import Chip, Load
 
 RUNS = 200
@@ -32,7 +33,7 @@ def run() -> None:
 def _row(averaging_s: float, rate_hz: float, variation: float) -> None:
     rng = np.random.default_rng(1)
     count = round(WINDOW_S / (BUSY_S + WAIT_S))
-    sensor = Sensor("ina", {"VDD_IN": RailLimits()}, 1e3 * averaging_s)
+    sensor = Sensor("ina", {"VDD_IN": Rail(name="VDD_IN", scope="module")}, 1e3 * averaging_s)
     errors, halves = [], []
     for _ in range(RUNS):
         draws, truths = [], []

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.activity import Activity, ActivityWriter
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Rail
 from devices.power.emulated import EmulatedSource
-from devices.power.source import Rail, Surroundings
+from devices.power.source import Surroundings
 from devices.profile import EmulatedPower
 
 MS = 1_000_000

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.power.meter import ScpiMeterSource
 from devices.power.source import Surroundings

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.client import PowerSampler
 from devices.power.nvml import NvmlSource
-from devices.power.source import Capability, Sample, Surroundings
+from devices.power.source import Sample, Surroundings
 from devices.profile import NvmlPower, Profile, Runtime
 from tests.devices.lines import lines_of, wait_for_lines
 

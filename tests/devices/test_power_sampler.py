@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from devices.activity import Activity, ActivityWriter
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.profile import EmulatedPower, Profile, Runtime
 from tests.devices.lines import integrate_mj

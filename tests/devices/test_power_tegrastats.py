@@ -16,7 +16,7 @@ import msgspec
 import psutil
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.profile import JtopPower, Profile, Runtime, TegrastatsPower, load_profile
 from devices.tegrastats import parse

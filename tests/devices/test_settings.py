@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.machine import Machine, NeedsRootError
 from devices.profile import Settings
 from devices.settings import AppliedSettings, put_back, put_back_left_behind, unmet

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from devices.power.source import Capability, Rail
+from devices.base.power import Capability, Rail
 from devices.profile import EmulatedPower, Emulation, InaPower, NvmlPower, PowerSpec, Profile, Runtime, ScpiMeterPower
+from testbed.modes import facts_of
 from testbed.record.documents import (
     BoardFacts,
     CellDocument,
@@ -129,7 +130,6 @@ def config(**changes: Any) -> CellDocument:
         model="coded",
         codec="packed",
         exit=None,
-        window=1,
         scenario=ScenarioDocument(kind="single_stream", requests=None, warmup=20, timeout_ms=5000),
         idle_s=2.0,
         seed=0,
@@ -141,20 +141,17 @@ def config(**changes: Any) -> CellDocument:
     return replace(document, **changes)
 
 
-SENDS = {"edge_only": "nothing", "cloud_only": "input", "co_inference": "code"}
-
-
 def manifest(nodes: Iterable[NodeRecord] | None = None, *, mode: str = "co_inference", **changes: Any) -> Manifest:
     """The manifest of a cell; `mode` decides what its edge sends and with which codec."""
     taking_part = [node(), node(profile("server", "host"), "cloud")] if nodes is None else list(nodes)
-    codec = "packed" if mode == "co_inference" else None
+    codec = "packed" if facts_of(mode).needs_codec else None
     document = Manifest(
         schema=SCHEMA_VERSION,
         experiment="toy",
         cell="0123456789",
         label="toy",
         mode=mode,
-        sends=SENDS[mode],
+        sends=facts_of(mode).sends,
         codec=codec,
         exit=None,
         repeats=1,

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from devices.base.power import Capability, PowerRow, Rail
 from devices.machine import Machine
-from devices.power.sampler import PowerLine
-from devices.power.source import Capability, Rail
 from devices.profile import Profile, Runtime, Settings
 from devices.settings import AppliedSettings
 from testbed.worker.check import _data_plane, _power_line, _throttle
@@ -157,9 +156,9 @@ def capability(*rails: str) -> Capability:
     )
 
 
-def samples(rail: str, rate_hz: float, *mw: float) -> list[PowerLine]:
+def samples(rail: str, rate_hz: float, *mw: float) -> list[PowerRow]:
     return [
-        PowerLine(node="toy", source="toy", rail=rail, scope="module", t_ns=round(k * 1e9 / rate_hz), mw=value)
+        PowerRow(node="toy", source="toy", rail=rail, scope="module", t_ns=round(k * 1e9 / rate_hz), mw=value)
         for k, value in enumerate(mw)
     ]
 

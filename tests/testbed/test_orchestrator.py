@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from devices.power.source import Capability
+from devices.base.power import Capability
 from devices.profile import load_profile
 from testbed.link.messages import Loaded
 from testbed.orchestrator import _needed

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from devices.power.source import Rail
+from devices.base.power import Rail
 from testbed.record.documents import BoardFacts, NodeRecord
 from testbed.record.schema import ClockEstimate, ClockLine, EventRow
 from testbed.validity import reasons

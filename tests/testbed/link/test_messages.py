@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.power.source import Rail
+from devices.base.power import Rail
 from devices.profile import EmulatedPower, Emulation, Profile, Runtime
 from testbed.errors import LinkError
 from testbed.link import messages
@@ -33,7 +33,6 @@ LOAD = messages.Load(
         mode="co_inference",
         codec="packed",
         exit=ExitConfig(policy="entropy", accumulate="mean", thresholds=[0.99, 0.9]),
-        window=2,
         timeout_ms=500,
     ),
     artefact="models/toy",

@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from devices.base.errors import DeviceError
+from devices.base.power import PowerRow
+from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
 from testbed.record.documents import BoardFacts, Manifest, Status
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import RowLog, read_rows, write_json
+from testbed.record.log import read_rows, write_json
 from testbed.record.reader import read_cell, read_document
-from testbed.record.schema import SCHEMA_VERSION, PowerRow, TimestepRow
+from testbed.record.schema import SCHEMA_VERSION, TimestepRow
 from testbed.record.tables import write_table
 from tests.made import records
 
@@ -31,8 +34,8 @@ def test_rows_of_a_killed_process_are_all_there(tmp_path):
     script = (
         "import sys, os, signal\n"
         "from pathlib import Path\n"
-        "from testbed.record.log import RowLog\n"
-        "from testbed.record.schema import PowerRow\n"
+        "from devices.base.rowlog import RowLog\n"
+        "from devices.base.power import PowerRow\n"
         "log = RowLog(Path(sys.argv[1]))\n"
         "for t in range(50):\n"
         "    log.append(PowerRow(node='edge', source='s', rail='r', scope='emulated', t_ns=t, mw=1.5))\n"
@@ -57,7 +60,7 @@ def test_a_line_cut_short_is_dropped_and_a_wrong_line_is_an_error(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error_that_names_the_file():
-    with RowLog(Path("/dev/full")) as log, pytest.raises(RecordError, match="cannot record"):
+    with RowLog(Path("/dev/full")) as log, pytest.raises(DeviceError, match="/dev/full: cannot be written"):
         log.append(row(1))
 
 

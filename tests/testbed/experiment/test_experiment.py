@@ -85,9 +85,23 @@ def test_set_overrides_one_key_and_checks_it(write):
     ("old", "new", "line", "message"),
     [
         ("name: small", "name: small\nrepeatz: 3", 2, "repeatz: unknown key"),
+        ("name: small", "name: models", 1, "name: results/models is not for an experiment; choose another name"),
+        (
+            "mode: edge_only",
+            "mode: fog_only",
+            6,
+            r"mode: expected edge_only, cloud_only or co_inference \(found 'fog_only'\)",
+        ),
+        ("codec: packed", "codec: zip", 9, r"codec: expected float32, packed, .* or auto \(found 'zip'\)"),
+        (
+            "mode: edge_only, model: plain",
+            "mode: cloud_only, model: plain, exit: {threshold: 0.9}",
+            6,
+            "nothing to exit",
+        ),
         ("name: small", "name: small\nrepeats: many", 2, "repeats: .*valid integer"),
         ("name: small", "name: small\nname: again", 2, "name"),
-        ("model: plain}\n  - mode", "model: plan}\n  - mode", 1, "names model 'plan'"),
+        ("model: plain}\n  - mode", "model: plan}\n  - mode", 6, "names model 'plan'"),
         ("    codec: packed\n", "", 7, "needs a codec"),
         ("threshold: [0.8, 0.9]", "threshold: 1.5", 10, "less than or equal to 1"),
         ("{threshold: [0.8, 0.9]}", "{}", 10, "an exit needs one of threshold, thresholds and calibrate"),
@@ -96,7 +110,8 @@ def test_set_overrides_one_key_and_checks_it(write):
         ("{threshold: [0.8, 0.9]}", "{policy: margin, calibrate: {drop: 1}}", 10, "policy: write it inside calibrate"),
         ("{threshold: [0.8, 0.9]}", "{calibrate: {drop: -1}}", 10, "greater than or equal to 0"),
         ("mode: edge_only, model: plain", "mode: edge_only, model: plain, codec: packed", 6, "belongs to co_inference"),
-        ("[0.8, 0.9]", "[0.8, 0.8]", 1, "two cells are the same"),
+        ("[0.8, 0.9]", "[0.8, 0.8]", 7, "two cells are the same"),
+        ("threshold: [0.8, 0.9]", "threshold: [0.8, 1.5]", 10, "less than or equal to 1"),
     ],
 )
 def test_what_cannot_be_run_is_said_with_file_and_line(write, old, new, line, message):
@@ -107,8 +122,21 @@ def test_what_cannot_be_run_is_said_with_file_and_line(write, old, new, line, me
     assert f"small.yaml:{line}: " in str(caught.value)
 
 
+def test_a_cell_that_comes_after_a_sweep_is_found_on_its_own_line(write):
+    path = write(f"{GOOD}  - mode: cloud_only\n    model: plan\n")
+    with pytest.raises(ExperimentError, match="names model 'plan'") as caught:
+        load_experiment(path)
+    assert "small.yaml:12: cells.2.model: " in str(caught.value)
+
+
+def test_what_is_wrong_with_a_swept_cell_is_said_once(write):
+    with pytest.raises(ExperimentError) as caught:
+        load_experiment(write(GOOD.replace("    codec: packed\n", "    codek: packed\n")))
+    assert str(caught.value).count("unknown key") == 1
+
+
 def test_the_experiments_that_ship_can_be_read():
-    for path in (Path(__file__).parents[2] / "experiments").glob("*.yaml"):
+    for path in (Path(__file__).parents[3] / "experiments").glob("*.yaml"):
         experiment = load_experiment(path)
         assert experiment.nodes.edge.exists()
         assert all(model.variant in load_recipe(model.recipe).variants for model in experiment.models.values())

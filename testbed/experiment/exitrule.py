@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from testbed.errors import ExperimentError
-from testbed.experiment import CellSpec, ModelRef, label
+from testbed.experiment.labels import label
+from testbed.experiment.spec import CellSpec, ModelRef
 from testbed.link.messages import ExitConfig
+from testbed.modes import facts_of
 from testbed.runtime.artefact import ModelCard
 from testbed.snn.calibrate import Settings, calibrate
 
@@ -45,8 +47,7 @@ def resolve(spec: CellSpec, model: ModelRef, models: Path, data: Path | None, ca
             raise ExperimentError(f"{label(spec, card.compression or 32.0)}: {error}") from error
         document["calibrated"] = None
     else:
-        network: Literal["split", "full"] = "full" if spec.mode == "edge_only" else "split"
-        settings = Settings(network=network, **aim.model_dump())
+        settings = Settings(network=facts_of(spec.mode).network, **aim.model_dump())
         found = calibrate(model.recipe, model.variant, models, data, settings)
         thresholds = found.thresholds
         document |= {**found.rule, "calibrated": msgspec.to_builtins(found)}
