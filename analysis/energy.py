@@ -212,7 +212,7 @@ def meter(cell: Cell, role: Role = "edge") -> Meter | None:
     record = node_of(cell, role)
     if not record.profile.power:
         return None
-    node, source = record.id, str(record.profile.power[0].__struct_config__.tag)
+    node, source = record.id, record.profile.power[0].source
     rows = cell.power
     rows = rows[(rows["node"] == node) & (rows["source"] == source)]
     if rows.empty:

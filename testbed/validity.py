@@ -112,7 +112,7 @@ def _sources(cell: Cell, node: NodeRecord, repeat: int) -> Iterator[_Source]:
         if event.event == "phase" and event.repeat == repeat and event.node == node.id
     }
     for spec in node.profile.power:
-        name = spec.__struct_config__.tag
+        name = spec.source
         rows = cell.power[(cell.power["node"] == node.id) & (cell.power["source"] == name)]
         where = f"{node.id}: {name}, repeat {repeat}"
         if rows.empty:
@@ -131,7 +131,7 @@ def _sources(cell: Cell, node: NodeRecord, repeat: int) -> Iterator[_Source]:
             }
         else:  # the cloud does not say when its requests begin, only when it rests
             start_ns, end_ns = marks["idle_before"], marks["idle_after"]
-        known = sensor(node, str(name))
+        known = sensor(node, name)
         yield _Source(where, scope, known, 1000 / spec.rate_hz, rails, start_ns, end_ns, idle)
 
 

@@ -11,7 +11,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from devices.base.power import Capability, Rail
-from devices.profile import EmulatedPower, Emulation, InaPower, NvmlPower, PowerSpec, Profile, Runtime, ScpiMeterPower
+from devices.power.emulated import EmulatedPower
+from devices.power.ina import InaPower
+from devices.power.meter import ScpiMeterPower
+from devices.power.nvml import NvmlPower
+from devices.power.spec import PowerSpec
+from devices.profile import Emulation, Profile, Runtime
 from testbed.modes import facts_of
 from testbed.record.documents import (
     BoardFacts,

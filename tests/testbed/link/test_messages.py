@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.base.power import Rail
-from devices.profile import EmulatedPower, Emulation, Profile, Runtime
+from devices.power.emulated import EmulatedPower
+from devices.profile import Emulation, Profile, Runtime
 from testbed.errors import LinkError
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
