@@ -66,7 +66,7 @@ class Answering:
         t_end_ns = time.monotonic_ns()
         tempo.rest()
         ending = Ending(outcome, reason, t_start_ns, t_end_ns, self._leave(request, outcome))
-        facts = Facts(self._station.repeat, sample, int(self._bundle.labels[sample]))
+        facts = Facts(self._station.node, self._station.repeat, sample, int(self._bundle.labels[sample]))
         return Answered(*rows_of(request, facts, ending, rule), fault)
 
     def _leave(self, request: Request, outcome: Outcome) -> Wire | None:

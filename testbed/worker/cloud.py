@@ -14,6 +14,7 @@ from testbed.link.server import DataServer
 from testbed.modes import mode_named
 from testbed.modes.kit import Kit
 from testbed.modes.mode import CloudHalf
+from testbed.record.documents import Finished
 from testbed.runtime.artefact import ModelCard, verify
 from testbed.worker.serving import Serving
 from testbed.worker.station import Station
@@ -39,7 +40,7 @@ class CloudWork:
         """Wait, metered."""
         self._station.idle(seconds, phase)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Close the data plane and the record.
 
         Raises:
@@ -51,10 +52,10 @@ class CloudWork:
             self._server.close()
         fault = None if self._serving is None else self._serving.fault
         self._server = self._serving = None
-        detail = self._station.finish()
+        finished = self._station.finish()
         if fault is not None:
             raise WorkerError(f"{fault}; its traceback is in the worker's log")
-        return detail
+        return finished
 
     def _open(self, load: Load, card: ModelCard, half: CloudHalf) -> None:
         max_payload = max(4 * prod(card.code_shape or [0]), prod(card.sample_shape))

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from testbed.errors import WorkerError
 from testbed.link import messages
@@ -15,6 +14,7 @@ from testbed.link.messages import Load
 from testbed.link.uplink import Uplink
 from testbed.modes import mode_named
 from testbed.modes.kit import Kit
+from testbed.record.documents import Finished
 from testbed.record.schema import NetworkRow
 from testbed.runtime.artefact import ModelCard, verify
 from testbed.runtime.bundle import Bundle, load_bundle
@@ -54,7 +54,7 @@ class EdgeWork:
         self._station.phase("measure")
         return self._loop.measure(order, report)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Close the data plane and the record."""
         self._station.phase("end")
         if self._uplink is not None:

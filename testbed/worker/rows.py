@@ -26,6 +26,7 @@ class Ending(NamedTuple):
 class Facts(NamedTuple):
     """What is known of a request before it begins."""
 
+    node: str
     repeat: int
     sample: int
     label: int
@@ -46,6 +47,7 @@ def rows_of(
             prediction = int(accumulated[-1].argmax())
     row = RequestRow(
         request_id=request.number,
+        node=facts.node,
         sample_index=facts.sample,
         repeat=facts.repeat,
         label=facts.label,
@@ -65,14 +67,15 @@ def rows_of(
         wire_up_bytes=None if ending.wire is None else ending.wire.up_bytes,
         wire_down_bytes=None if ending.wire is None else ending.wire.down_bytes,
     )
-    return row, _timesteps(request, facts.repeat, confidences)
+    return row, _timesteps(request, facts, confidences)
 
 
-def _timesteps(request: Request, repeat: int, confidences: Floats) -> list[TimestepRow]:
+def _timesteps(request: Request, facts: Facts, confidences: Floats) -> list[TimestepRow]:
     return [
         TimestepRow(
             request_id=request.number,
-            repeat=repeat,
+            node=facts.node,
+            repeat=facts.repeat,
             timestep=number,
             logits=[float(value) for value in step.logits],
             confidence=float(confidences[number]),

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from devices.activity import ActivityWriter
 from devices.base.errors import DeviceError
 from devices.base.rowlog import RowLog
@@ -17,11 +15,13 @@ from devices.board import identify
 from devices.emulation import Slowdown, Tempo
 from devices.machine import Machine
 from devices.power.client import PowerSampler
+from devices.power.sampler import SamplerReport
 from devices.profile import Settings
 from devices.settings import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
 from testbed.modes.kit import Kit
+from testbed.record.documents import BackboneForm, BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
 
 
@@ -49,13 +49,13 @@ class Station:
                 load.profile, node, self.folder / "power.jsonl", self.folder / "activity"
             )
 
-    def loaded(self, kit: Kit) -> dict[str, Any]:
+    def loaded(self, kit: Kit) -> Loaded:
         """What the node's power sources said of themselves, and in which form the backbone runs here, if it does."""
-        power = () if self._sampler is None else self._sampler.capabilities
-        detail: dict[str, Any] = {"power": [msgspec.to_builtins(item) for item in power]}
-        if (backbone := kit.loaded_backbone) is not None:
-            detail["backbone"] = {"form": backbone.form, "trial_ms": backbone.trial_ms}
-        return detail
+        backbone = kit.loaded_backbone
+        return Loaded(
+            power=[] if self._sampler is None else self._sampler.capabilities,
+            backbone=None if backbone is None else BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms),
+        )
 
     def log(self, table: str) -> RowLog:
         """The row log of a table, opened when first asked for."""
@@ -88,18 +88,18 @@ class Station:
             self._sampler.stop()
             raise WorkerError(f"{self.node}: the power sampler ended before the measurement did")
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Stop the sampler, close the record, put the settings back; says how the sampling went and how the board is.
 
         Raises:
             DeviceError: the sampler had failed, or a setting could not be put back.
         """
         # Before anything is put back: the clocks and temperatures that were measured under.
-        detail: dict[str, Any] = {"facts": identify(self._machine.root)}
-        if self._settings is not None:
-            detail["settings"] = self._settings.changes
+        facts = BoardFacts.of(identify(self._machine.root))
+        changes = [] if self._settings is None else self._settings.changes
+        sampled: SamplerReport | None = None
         if self._sampler is not None:
-            detail["sampler"] = msgspec.to_builtins(self._sampler.stop())
+            sampled = self._sampler.stop()
             self._sampler = None
         if self._activity is not None:
             self._activity.close()
@@ -111,7 +111,7 @@ class Station:
         if self._settings is not None:
             self._settings.restore()
             self._settings = None
-        return detail
+        return Finished(facts=facts, settings=changes, sampler=sampled)
 
 
 _made: list[AppliedSettings] = []

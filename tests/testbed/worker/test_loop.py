@@ -49,6 +49,7 @@ def row(number: int, sample: int, start_ns: int, outcome: Outcome) -> RequestRow
     end_ns = time.monotonic_ns()
     return RequestRow(
         request_id=number,
+        node="edge",
         sample_index=sample,
         repeat=0,
         label=0,
