@@ -52,9 +52,7 @@ class Alike:
         return found
 
 
-def _percentiles(
-    values: NDArray[np.float64], weight: NDArray[np.float64], percents: Sequence[float]
-) -> list[float]:
+def _percentiles(values: NDArray[np.float64], weight: NDArray[np.float64], percents: Sequence[float]) -> list[float]:
     order = np.argsort(values, kind="stable")
     ordered, weight = values[order], weight[order]
     middle = np.cumsum(weight) - weight / 2

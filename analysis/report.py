@@ -38,9 +38,7 @@ _DEFINED_HERE = (
 """The columns that are no metric's."""
 
 
-def write_report(
-    folder: Path, measured: Sequence[Measured], drawings: Sequence[Drawing], no_figures: str = ""
-) -> Path:
+def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[Drawing], no_figures: str = "") -> Path:
     """Write `report.html` into an experiment's results; it needs no other file and no network.
 
     Args:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.alike import Alike
-from analysis.model import zero_order_bits
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
+from analysis.model import zero_order_bits
 from analysis.texts import number
 
 

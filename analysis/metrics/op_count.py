@@ -55,9 +55,7 @@ def op_count(one: Measured) -> OpCount | None:
             for energies in (part.energy_compute_pj, part.energy_memory_pj)
         )
     except IndexError as error:
-        raise RecordError(
-            f"{one.cell.folder}: its model's op_counts do not fit its requests: {error}"
-        ) from error
+        raise RecordError(f"{one.cell.folder}: its model's op_counts do not fit its requests: {error}") from error
     return OpCount(compute, memory, counts.samples, counts.source)
 
 

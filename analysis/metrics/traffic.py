@@ -30,8 +30,10 @@ def traffic(one: Measured) -> Traffic | None:
         return None
     rows, alike = one.answered, Alike(one.answered)
     return Traffic(
-        **{f"{what}_bytes": alike.mean(rows[f"{what}_bytes"]) for what in
-           ("payload_up", "payload_down", "wire_up", "wire_down")}
+        **{
+            f"{what}_bytes": alike.mean(rows[f"{what}_bytes"])
+            for what in ("payload_up", "payload_down", "wire_up", "wire_down")
+        }
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from devices.base.power import Capability
+from devices.power.spec import PowerSpec
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -51,6 +52,17 @@ class PowerSource(Protocol):
 
     def close(self) -> None:
         """Let go of the source; more than once does no harm."""
+
+
+class SourceType(Protocol):
+    """A class of power sources, and the spec that a profile gives it."""
+
+    @property
+    def Spec(self) -> type[PowerSpec]:  # noqa: N802
+        """What a profile says of such a source."""
+
+    def __call__(self, spec: Any, surroundings: Surroundings) -> PowerSource:
+        """A source that is not yet probed."""
 
 
 @runtime_checkable

@@ -22,7 +22,8 @@ from testbed.deploy.client import StewardClient
 from testbed.deploy.connect import connect
 from testbed.deploy.deployer import Claim, last_word
 from testbed.errors import ConnectionLost, DeployError
-from testbed.link.messages import Role, WorkerStart
+from testbed.link.messages import WorkerStart
+from testbed.record.documents import Role
 from testbed.record.log import write_atomically
 from testbed.runtime.digest import document_digest, file_digest
 

@@ -22,7 +22,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 import testbed
-from devices.profile import NvmlPower, Profile
+from devices.power.nvml import NvmlPower
+from devices.profile import Profile
 from testbed.errors import DeployError
 from testbed.runtime.digest import document_digest
 from testbed.version import VERSION

@@ -78,7 +78,7 @@ class Window:
 
 def source_names(node: NodeRecord) -> list[str]:
     """The power sources that a node's profile lists; the first speaks for it."""
-    return [str(spec.__struct_config__.tag) for spec in node.profile.power]
+    return [spec.source for spec in node.profile.power]
 
 
 def recorded(cell: Cell, node: NodeRecord, name: str) -> Source | None:
@@ -95,7 +95,7 @@ def recorded(cell: Cell, node: NodeRecord, name: str) -> Source | None:
     rails: dict[str, Trace] = {}
     for rail, samples in rows[rows["scope"] == scope].sort_values("t_ns").groupby("rail"):
         rails[str(rail)] = Trace(samples["t_ns"].to_numpy(np.int64), samples["mw"].to_numpy(np.float64))
-    rate_hz = next(spec.rate_hz for spec in node.profile.power if spec.__struct_config__.tag == name)
+    rate_hz = next(spec.rate_hz for spec in node.profile.power if spec.source == name)
     return Source(node.id, name, scope, sensor(node, name), 1000 / rate_hz, rails)
 
 

@@ -51,7 +51,7 @@ def _metered(cell: Cell) -> Iterator[list[Metered]]:
     Raises:
         RecordError: a source recorded nothing, or what is needed to read it is missing.
     """
-    for node in cell.manifest.nodes.values():
+    for node in cell.manifest.taking_part:
         sources = []
         for name in source_names(node):
             source = recorded(cell, node, name)

@@ -189,7 +189,7 @@ def _power(profile: Profile, seconds: float) -> Iterator[CheckLine]:
         fix = "name a source under `power:` in the profile if its energy is to be measured (docs/hardware.md)"
         yield CheckLine(state="warning", what="metering", seen="none: its energy stays blank", fix=fix)
     for spec in profile.power:
-        name = str(msgspec.to_builtins(spec)["source"])
+        name = spec.source
         with tempfile.TemporaryDirectory(prefix="neucodex-testbed-") as folder:
             alone = msgspec.structs.replace(profile, power=[spec])
             try:

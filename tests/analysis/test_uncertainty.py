@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from analysis.trapezoid import Trace
 
 from analysis.energy import Draw, Energy, Meter, Phase, combine
 from analysis.stats import over_repeats
-from analysis.trapezoid import Trace
 from analysis.uncertainty import Budget, budget, quantisation, rectangular
 from devices.base.power import Rail
 from testbed.errors import RecordError

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from devices.activity import Activity, ActivityWriter
 from devices.base.errors import DeviceError
 from devices.base.power import Rail
-from devices.power.emulated import EmulatedSource
+from devices.power.emulated import EmulatedPower, EmulatedSource
 from devices.power.source import Surroundings
-from devices.profile import EmulatedPower
 
 MS = 1_000_000
 POWER = EmulatedPower(rail="R", rate_hz=100, idle_mw=1000, busy_mw=9000, radio_mw=3000, reference="test")

@@ -14,7 +14,8 @@ import pytest
 
 from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.profile import JtopPower, Profile, Runtime
+from devices.power.jtop import JtopPower
+from devices.profile import Profile, Runtime
 from tests.devices.test_power_sampler import has_ended, integrate_mj
 
 ROOT = Path(__file__).parents[2]
