@@ -15,6 +15,12 @@ from testbed.record.log import write_atomically
 Field: TypeAlias = str | float | bool | None
 
 
+def summary_columns() -> list[str]:
+    """The columns of the file, in their order."""
+    own = [column.name for metric in metrics() for column in metric.columns]
+    return ["cell", "label", "mode", *own, "valid", "reasons"]
+
+
 def summary_row(one: Measured) -> Mapping[str, Field]:
     """The row of one cell. One that is not complete has its state in `reasons` and no numbers."""
     manifest = one.cell.manifest
@@ -27,11 +33,11 @@ def summary_row(one: Measured) -> Mapping[str, Field]:
 
 def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:
     """Write `summary.csv`, a row per cell in their order; what does not apply is blank, never 0."""
-    rows = [summary_row(one) for one in measured]
+    columns = summary_columns()
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0] if rows else ())
-    writer.writerows([_written(value) for value in row.values()] for row in rows)
+    writer.writerow(columns)
+    writer.writerows([_written(row[name]) for name in columns] for row in map(summary_row, measured))
     path = folder / "summary.csv"
     write_atomically(path, text.getvalue().encode())
     return path

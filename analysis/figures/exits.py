@@ -77,7 +77,8 @@ def _draw_points(left: Axes, right: Axes, points: Sequence[Measured], colour: st
             continue
         if exact := point.get(accuracy.METRIC):
             left.plot(alpha, 100 * exact.fraction, **marker)
-        right.plot(alpha, point.get(mean_exit.METRIC) or np.nan, **marker)
+        stopped = point.get(mean_exit.METRIC)
+        right.plot(alpha, np.nan if stopped is None else stopped, **marker)
 
 
 def _finish(figure: Figure, left: Axes, right: Axes, has_points: bool) -> None:

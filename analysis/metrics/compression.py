@@ -16,7 +16,7 @@ def _details(found: float) -> list[Line]:
     return [("compression, nominal", f"{found:,g}×")]
 
 
-METRIC = Metric(
+METRIC: Metric[float] = Metric(
     name="compression",
     term="compression",
     doc=__doc__,

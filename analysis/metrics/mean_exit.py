@@ -18,7 +18,7 @@ def mean_exit_timestep(one: Measured) -> float | None:
     return Alike(one.answered).mean(one.answered["exit_timestep"])
 
 
-METRIC = Metric(
+METRIC: Metric[float] = Metric(
     name="mean_exit",
     term="mean exit",
     doc=__doc__,

@@ -52,12 +52,12 @@ def _metered(cell: Cell) -> Iterator[list[Metered]]:
         RecordError: a source recorded nothing, or what is needed to read it is missing.
     """
     for node in cell.manifest.taking_part:
-        sources = []
-        for name in source_names(node):
-            source = recorded(cell, node, name)
-            if source is None:
-                raise RecordError(f"{node.id}: {name}: no power samples")
-            sources.append(source)
-        for repeat in repeats(cell) if sources else []:
+        found = {name: recorded(cell, node, name) for name in source_names(node)}
+        for repeat in repeats(cell) if found else []:
             around = window(cell, node, repeat)
-            yield [Metered(source, repeat, around) for source in sources]
+            metered = []
+            for name, source in found.items():
+                if source is None:
+                    raise RecordError(f"{node.id}: {name}, repeat {repeat}: no power samples")
+                metered.append(Metered(source, repeat, around))
+            yield metered
