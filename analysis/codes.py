@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from testbed.record.reader import Cell
 
 Table = tuple[list[str], list[list[str]]]
@@ -31,13 +33,13 @@ def code_bits(cell: Cell) -> CodeBits | None:
     Raises:
         RecordError: its timesteps cannot be read.
     """
-    if cell.manifest.mode != "co_inference":
+    if cell.manifest.sends != "code":
         return None
     rows = cell.timesteps
     rows = rows[rows["payload_bytes"].notna()]
     if rows.empty:
         return None
-    least = zero_order_bits(cell.manifest.model)
+    least = zero_order_bits(msgspec.to_builtins(cell.manifest.model))
     entropy = None if least is None else float(rows["timestep"].map(dict(enumerate(least))).mean())
     return CodeBits(sent=8 * float(rows["payload_bytes"].mean()), entropy=entropy)
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from analysis.trapezoid import Trace, edge_limit_mj, same_code_s2, weights
 from analysis.uncertainty import Budget, PartName, budget, quantisation, rectangular
 from devices.base.power import widest
 from testbed.errors import RecordError
+from testbed.record.documents import NodeRecord, Role
 from testbed.record.metering import MIN_READINGS, Sensor, sensor
 from testbed.record.reader import Cell
 
@@ -188,32 +189,30 @@ def combine(meter: Meter, draws: Sequence[Draw]) -> Energy:
     )
 
 
-def node_name(cell: Cell, role: str) -> str:
-    """The name that a role's rows carry.
+def node_of(cell: Cell, role: Role) -> NodeRecord:
+    """The participant of a role.
 
     Raises:
-        RecordError: the manifest has no such role.
+        RecordError: the manifest has none.
     """
-    try:
-        return str(cell.manifest.nodes[role]["name"])
-    except KeyError as error:
-        raise RecordError(f"{cell.folder}: its manifest names no {role} node") from error
+    nodes = cell.manifest.role(role)
+    if not nodes:
+        raise RecordError(f"{cell.folder}: its manifest names no {role} node")
+    return nodes[0]
 
 
-def meter(cell: Cell, role: str = "edge") -> Meter | None:
+def meter(cell: Cell, role: Role = "edge") -> Meter | None:
     """The power source of a node: the first that its profile lists, or None where the node is not metered.
 
     Raises:
         RecordError: the profile lists a source that recorded nothing, or its limits are not in the manifest.
     """
-    if role not in cell.manifest.nodes:
+    if not cell.manifest.role(role):
         return None
-    node = node_name(cell, role)
-    profile: dict[str, Any] = cell.manifest.nodes[role].get("profile") or {}
-    listed = profile.get("power") or []
-    if not listed:
+    record = node_of(cell, role)
+    if not record.profile.power:
         return None
-    source = str(listed[0]["source"])
+    node, source = record.id, record.profile.power[0].source
     rows = cell.power
     rows = rows[(rows["node"] == node) & (rows["source"] == source)]
     if rows.empty:
@@ -222,7 +221,7 @@ def meter(cell: Cell, role: str = "edge") -> Meter | None:
     rails: dict[str, Trace] = {}
     for rail, samples in rows[rows["scope"] == scope].sort_values("t_ns").groupby("rail"):
         rails[str(rail)] = Trace(samples["t_ns"].to_numpy(np.int64), samples["mw"].to_numpy(np.float64))
-    return Meter(node, source, scope, rails, sensor(cell.manifest.nodes[role], source))
+    return Meter(node, source, scope, rails, sensor(record, source))
 
 
 def phases(cell: Cell, node: str, repeat: int) -> list[Phase]:
@@ -245,7 +244,7 @@ def windows(cell: Cell) -> dict[int, tuple[int, int, int]]:
     return found
 
 
-def energy(cell: Cell, role: str = "edge") -> Energy | None:
+def energy(cell: Cell, role: Role = "edge") -> Energy | None:
     """Energy per request of a node, or None where the node is not metered.
 
     The cloud's window is the edge's, carried over with the recorded clock offsets; it has no net energy.
@@ -274,10 +273,10 @@ def _idle_phases(cell: Cell, node: str, repeat: int) -> list[Phase]:
     return idle
 
 
-def _clock_shift(cell: Cell, role: str, repeat: int, window_ns: int) -> tuple[int, float]:
+def _clock_shift(cell: Cell, role: Role, repeat: int, window_ns: int) -> tuple[int, float]:
     """What to add to the edge's time to get the node's, and its bound, from both nodes' clocks against ours."""
     offsets, bounds = [], []
-    for name in (node_name(cell, role), node_name(cell, "edge")):
+    for name in (node_of(cell, role).id, node_of(cell, "edge").id):
         lines = [line for line in cell.clock_lines if line.node == name and line.repeat == repeat]
         if not lines:
             raise RecordError(f"{name}: no clock offset in repeat {repeat}, so its energy cannot be placed in time")

@@ -7,7 +7,6 @@ Invalid and incomplete cells are left out and named under the figure, unless the
 from __future__ import annotations
 
 import io
-import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from analysis import labels
-from analysis.energy import Meter, Phase, meter, node_name, phases
+from analysis.energy import Meter, Phase, meter, node_of, phases
 from analysis.metrics import STAGES, Measured, is_emulated
 from analysis.replay import replay
 from analysis.stats import Interval
@@ -341,7 +341,7 @@ def _power(shown: Sequence[Measured]) -> tuple[Figure, str]:
         if key in picked or source is None:
             continue
         repeat = int(one.cell.requests["repeat"].min())
-        found = phases(one.cell, node_name(one.cell, "edge"), repeat)
+        found = phases(one.cell, node_of(one.cell, "edge").id, repeat)
         if found:
             picked[key] = (one, source, found)
     if not picked:
@@ -392,7 +392,7 @@ def _exits(shown: Sequence[Measured]) -> tuple[Figure, str]:
     """Accuracy and mean exit timestep over the threshold, replayed; what was measured as points."""
     curves: dict[str, Measured] = {}
     for one in shown:
-        if one.cell.manifest.exit is None and one.cell.manifest.mode != "cloud_only":
+        if one.cell.manifest.exit is None and one.cell.manifest.sends != "input":
             curves.setdefault(_network_of(one), one)
     measured = [one for one in shown if one.cell.manifest.exit is not None and _network_of(one) in curves]
     rules = sorted({_rule(one) for one in measured}) or [("max_softmax", "mean")]
@@ -459,17 +459,19 @@ def _exit_colour(index: int, modes: Sequence[str]) -> str:
 def _network_of(one: Measured) -> str:
     """What decides the logits: mode, model and data; links and codecs do not."""
     manifest = one.cell.manifest
-    return json.dumps([manifest.mode, manifest.model, manifest.dataset], sort_keys=True, default=str)
+    return msgspec.json.encode([manifest.mode, manifest.model, manifest.dataset]).decode()
 
 
 def _rule(one: Measured) -> tuple[Any, Any]:
-    rule = one.cell.manifest.exit or {}
-    return rule["policy"], rule["accumulate"]
+    rule = one.cell.manifest.exit
+    assert rule is not None  # noqa: S101  (the caller chose by it)
+    return rule.policy, rule.accumulate
 
 
 def _alpha(one: Measured) -> float | None:
     """The one threshold of a cell's exit; None where every timestep has its own."""
-    return (one.cell.manifest.exit or {}).get("threshold")
+    rule = one.cell.manifest.exit
+    return None if rule is None else rule.threshold
 
 
 _FIGURES: dict[str, Callable[[Sequence[Measured]], tuple[Figure, str]]] = {

@@ -18,6 +18,7 @@ from analysis.energy import Energy, energy
 from analysis.opcount import OpCount, op_count
 from analysis.stats import Interval, over_repeats, wilson
 from testbed.errors import RecordError
+from testbed.record.documents import Role
 from testbed.record.reader import Cell
 
 STAGES = ("edge_compute", "encode", "network", "cloud_compute", "rest")
@@ -122,8 +123,8 @@ class Measured:
 
 def is_emulated(cell: Cell) -> bool:
     """Whether a node that takes part in the cell's latency is emulated."""
-    roles = ["edge"] if cell.manifest.mode == "edge_only" else list(cell.manifest.nodes)
-    return any((cell.manifest.nodes[r].get("profile") or {}).get("kind") == "emulated" for r in roles)
+    nodes = cell.manifest.role("edge") if cell.manifest.sends == "nothing" else cell.manifest.nodes.values()
+    return any(node.profile.kind == "emulated" for node in nodes)
 
 
 def accuracy(cell: Cell) -> Accuracy:
@@ -164,16 +165,13 @@ def stages_ms(cell: Cell) -> dict[str, float]:
 def traffic(cell: Cell) -> Traffic | None:
     """Mean bytes per answered request and the reductions, or None for a cell that sends nothing."""
     manifest = cell.manifest
-    if manifest.mode == "edge_only":
+    if manifest.sends == "nothing":
         return None
     rows = _answered(cell)
     sent = float(rows["payload_up_bytes"].mean())
     bits = None
-    if manifest.mode == "co_inference" and sent > 0:
-        try:
-            bits = int(manifest.model["timesteps"]) * math.prod(int(n) for n in manifest.model["feature_shape"])
-        except KeyError as error:
-            raise RecordError(f"{cell.folder}: its model does not say {error.args[0]}") from error
+    if manifest.sends == "code" and sent > 0 and manifest.model.feature_shape is not None:
+        bits = manifest.model.timesteps * math.prod(manifest.model.feature_shape)
     return Traffic(
         payload_up_bytes=sent,
         payload_down_bytes=float(rows["payload_down_bytes"].mean()),
@@ -193,8 +191,7 @@ def mean_exit_timestep(cell: Cell) -> float | None:
 
 def compression(cell: Cell) -> float | None:
     """Nominal, per timestep: 32·C·H·W over the bits of the code; None where no code is sent."""
-    value = cell.manifest.model.get("compression")
-    return float(value) if cell.manifest.mode == "co_inference" and value is not None else None
+    return cell.manifest.model.compression if cell.manifest.sends == "code" else None
 
 
 def measure(cells: Sequence[Cell]) -> list[Measured]:
@@ -206,7 +203,7 @@ def measure(cells: Sequence[Cell]) -> list[Measured]:
 def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
     """The first complete baseline on the same data set, backbone and edge, in the file's order."""
     for other in measured:
-        if other.cell.manifest.config.get("baseline") is True and other.cell.complete and _kin(one) == _kin(other):
+        if other.cell.manifest.config.baseline and other.cell.complete and _kin(one) == _kin(other):
             return other
     return None
 
@@ -230,14 +227,15 @@ def _measure(cell: Cell) -> Measured:
         return Measured(cell, problems=(str(error),))
     problems = []
     energies: dict[str, Energy | None] = {}
-    for role in ("edge", "cloud"):
+    roles: tuple[Role, ...] = ("edge", "cloud")
+    for role in roles:
         energies[role], problem = _energy(cell, role)
         problems += [problem] if problem else []
     return replace(numbers, energy=energies["edge"], cloud_energy=energies["cloud"], problems=tuple(problems))
 
 
-def _energy(cell: Cell, role: str) -> tuple[Energy | None, str]:
-    if role == "cloud" and cell.manifest.mode == "edge_only":
+def _energy(cell: Cell, role: Role) -> tuple[Energy | None, str]:
+    if role == "cloud" and cell.manifest.sends == "nothing":
         return None, ""
     try:
         return energy(cell, role), ""
@@ -262,8 +260,8 @@ def _compared(one: Measured, baseline: Measured | None) -> Measured:
 def _kin(one: Measured) -> tuple[object, ...]:
     manifest = one.cell.manifest
     data, model = manifest.dataset, manifest.model
-    edge = manifest.nodes.get("edge", {}).get("name")
-    return data.get("name"), data.get("variant"), model.get("backbone"), edge
+    edges = [node.id for node in manifest.role("edge")]
+    return data.name, data.variant, model.backbone, edges
 
 
 def _answered(cell: Cell) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from testbed.errors import RecordError
 from testbed.record.reader import Cell
 
 PJ_PER_MJ = 1e9
-PARTS = {"edge_only": "full", "co_inference": "edge"}
-"""Which part of the model's counts the edge runs in a mode; in `cloud_only` it runs none."""
+PARTS: dict[str, Literal["full", "edge"]] = {"nothing": "full", "code": "edge"}
+"""Which part of the model's counts the edge runs, by what it sends; where it sends its input it runs none."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ def op_count(cell: Cell) -> OpCount | None:
     Raises:
         RecordError: the model's counts do not fit its requests.
     """
-    counts = cell.manifest.model.get("op_counts")
+    counts = cell.manifest.model.op_counts
     exits = cell.requests.loc[cell.requests["outcome"] == "ok", "exit_timestep"]
     if counts is None or exits.empty:
         return None
-    part = PARTS.get(cell.manifest.mode)
+    part = PARTS.get(cell.manifest.sends)
     last = exits.to_numpy(dtype=np.int64) - 1
     try:
         compute, memory = (
-            0.0 if part is None else float(np.asarray(counts[part][energy])[last].mean()) / PJ_PER_MJ
+            0.0 if part is None else float(np.asarray(getattr(getattr(counts, part), energy))[last].mean()) / PJ_PER_MJ
             for energy in ("energy_compute_pj", "energy_memory_pj")
         )
-        return OpCount(compute, memory, int(counts["samples"]), str(counts["source"]))
-    except (KeyError, IndexError) as error:
+        return OpCount(compute, memory, counts.samples, counts.source)
+    except IndexError as error:
         raise RecordError(f"{cell.folder}: its model's op_counts do not fit its requests: {error}") from error

@@ -56,7 +56,7 @@ def recorded_logits(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.int64],
     answered = requests.loc[requests["outcome"] == "ok", [*keys, "label"]]
     if answered.empty:
         raise RecordError(f"{cell.folder}: none of its requests was answered")
-    steps = int(cell.manifest.model["timesteps"])
+    steps = cell.manifest.model.timesteps
     rows = cell.timesteps.merge(answered, on=keys).sort_values([*keys, "timestep"])
     counts = rows.groupby(keys).size().to_numpy()
     if len(counts) != len(answered) or (counts != steps).any():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import msgspec
 
 from analysis.energy import Energy
 from analysis.figures import Drawing
@@ -117,11 +118,7 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
 
 
 def _emulated_nodes(cell: Cell) -> list[str]:
-    return [
-        str(node.get("name", role))
-        for role, node in cell.manifest.nodes.items()
-        if (node.get("profile") or {}).get("kind") == "emulated"
-    ]
+    return [node.id for node in cell.manifest.nodes.values() if node.profile.kind == "emulated"]
 
 
 def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
@@ -129,23 +126,17 @@ def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
     for cell in cells:
         manifest = cell.manifest
-        for role, node in manifest.nodes.items():
-            profile = node.get("profile") or {}
-            board = (profile.get("emulates") or {}).get("board")
-            text = f"{node.get('name', '?')} ({profile.get('kind', 'kind not recorded')})"
-            found.setdefault(role, []).append(text + (f", in place of: {board}" if board else ""))
+        for node in manifest.nodes.values():
+            emulates = node.profile.emulates
+            text = f"{node.id} ({node.profile.kind})"
+            found.setdefault(node.role, []).append(text + (f", in place of: {emulates.board}" if emulates else ""))
         data, model = manifest.dataset, manifest.model
-        found.setdefault("data set", []).append(
-            " ".join(str(data[key]) for key in ("name", "variant") if data.get(key))
-            + (f", {data['samples']} samples" if "samples" in data else "")
-        )
-        parts = [str(model[key]) for key in ("name", "backbone") if model.get(key)]
-        parts += [f"T = {model['timesteps']}"] if "timesteps" in model else []
-        parts += [f"split at {model['split']}"] if model.get("split") else []
+        found.setdefault("data set", []).append(f"{data.name} {data.variant}, {data.samples} samples")
+        parts = [model.name, model.backbone, f"T = {model.timesteps}"]
+        parts += [f"split at {model.split}"] if model.split else []
         found.setdefault("model", []).append(", ".join(parts))
-        found.setdefault("code", []).append(
-            ", ".join(f"{key} {value}" for key, value in manifest.code.items() if isinstance(value, str | bool | int))
-        )
+        code = msgspec.structs.asdict(manifest.code)
+        found.setdefault("code", []).append(", ".join(f"{key} {value}" for key, value in code.items() if value))
     return [(name, list(dict.fromkeys(filter(None, values)))) for name, values in found.items()]
 
 
@@ -183,7 +174,7 @@ def _details(one: Measured) -> dict[str, Any]:
         "numbers": numbers,
         "clock": _clock(one.cell),
         "documents": [
-            (name, json.dumps(document, indent=2, ensure_ascii=False, default=str))
+            (name, json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
             for name, document in (
                 ("config", manifest.config),
                 ("nodes", manifest.nodes),

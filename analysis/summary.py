@@ -18,17 +18,24 @@ class SummaryRow:
     """One cell in numbers; the columns are those of the file, None is blank there."""
 
     cell: str
+    label: str
     mode: str
     accuracy: float | None = None
     accuracy_drop_points: float | None = None
+    accuracy_drop_points_lo: float | None = None
+    accuracy_drop_points_hi: float | None = None
     latency_p50_ms: float | None = None
     latency_p95_ms: float | None = None
     latency_p99_ms: float | None = None
     latency_speedup: float | None = None
+    latency_speedup_lo: float | None = None
+    latency_speedup_hi: float | None = None
     energy_mj: float | None = None
     energy_mj_ci95: float | None = None
     energy_net_mj: float | None = None
     energy_saving_pct: float | None = None
+    energy_saving_pct_lo: float | None = None
+    energy_saving_pct_hi: float | None = None
     energy_source: str | None = None
     cloud_energy_mj: float | None = None
     energy_op_count_mj: float | None = None
@@ -47,6 +54,7 @@ def summary_row(one: Measured) -> SummaryRow:
     latency, energy, traffic, compared = one.latency, one.energy, one.traffic, one.comparison
     return SummaryRow(
         cell=one.cell.manifest.cell,
+        label=one.label,
         mode=one.cell.manifest.mode,
         accuracy=one.accuracy.fraction if one.accuracy else None,
         accuracy_drop_points=compared.accuracy_drop_points if compared else None,

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,11 +33,27 @@ from testbed.errors import DeployError, ExperimentError, ModelError, NodeFailure
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
 from testbed.experiment.exitrule import ExitRule, resolve
 from testbed.link.codec import CodecBook, CodecError
-from testbed.link.messages import CellConfig, Role
+from testbed.link.messages import CellConfig
+from testbed.modes import facts_of
 from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator, deployer
+from testbed.record.documents import (
+    AttemptRecord,
+    CellDocument,
+    CodeRef,
+    DatasetRef,
+    ExitDocument,
+    Invocation,
+    LinkRef,
+    Manifest,
+    NodeRecord,
+    Role,
+    ScenarioDocument,
+    State,
+    Status,
+)
 from testbed.record.log import write_atomically, write_json
 from testbed.record.reader import read_cell, read_document
-from testbed.record.schema import SCHEMA_VERSION, Manifest, Status
+from testbed.record.schema import SCHEMA_VERSION, ClockRecord
 from testbed.record.tables import TABLES, write_table
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.runtime.bundle import BundleCard, load_bundle, write_bundle
@@ -76,7 +92,7 @@ class PlannedCell:
     folder: Path
     artefact: Path
     card: ModelCard
-    config: dict[str, Any]
+    config: CellDocument
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class Plan:
     bundle: Path
     bundle_card: BundleCard
     samples: int
-    code: dict[str, Any]
+    code: CodeRef
     cells: list[PlannedCell]
 
     def missing(self) -> list[tuple[int, PlannedCell]]:
@@ -111,7 +127,7 @@ class Plan:
         done = [
             complete_attempt(cell.folder, repeat) for cell in self.cells for repeat in range(self.experiment.repeats)
         ]
-        seconds = [float(msgspec.json.decode((path / ATTEMPT_FILE).read_bytes())["seconds"]) for path in done if path]
+        seconds = [read_document(path / ATTEMPT_FILE, AttemptRecord).seconds for path in done if path]
         return statistics.median(seconds) if seconds else None
 
 
@@ -155,24 +171,29 @@ def plan(
         card = cards[spec.model]
         _check_codec(spec, card, artefacts[spec.model])
         rule = resolve(spec, experiment.models[spec.model], results / "models", data, card)
-        config = {
-            **spec.model_dump(mode="json", exclude={"exit"}),
-            "exit": None if rule is None else rule.document,
-            "scenario": experiment.scenario.model_dump(mode="json"),
-            "idle_s": experiment.idle_s,
-            "seed": experiment.seed,
-            "curve": experiment.curve,
-            "samples": samples,
-        }
+        config = CellDocument(
+            mode=spec.mode,
+            model=spec.model,
+            codec=spec.codec,
+            exit=None if rule is None else msgspec.convert(rule.document, ExitDocument),
+            scenario=msgspec.convert(experiment.scenario.model_dump(mode="json"), ScenarioDocument),
+            idle_s=experiment.idle_s,
+            seed=experiment.seed,
+            curve=experiment.curve,
+            samples=samples,
+            position=position,
+            baseline=facts_of(spec.mode).roles == ("edge",) and spec.exit is None,
+        )
+        decisive = msgspec.to_builtins(config)
+        del decisive["position"], decisive["baseline"]
         document = {
-            "config": config,
+            "config": decisive,
             "artefact": card.hash,
             "bundle": bundle_card.hash,
-            "code": code["sha256"],
+            "code": code.sha256,
             "nodes": {role: msgspec.to_builtins(profile) for role, profile in profiles.items()},
         }
         cell = document_digest(document)[:CELL_DIGITS]
-        config |= {"position": position, "baseline": spec.mode == "edge_only" and spec.exit is None}
         text = label(spec, card.compression or 32.0)
         cells.append(PlannedCell(spec, rule, position, text, cell, folder / cell, artefacts[spec.model], card, config))
     return Plan(experiment, folder, profiles, bundle, bundle_card, samples, code, cells)
@@ -187,7 +208,7 @@ def complete_attempt(folder: Path, repeat: int) -> Path | None:
 class Campaign:
     """Runs a plan. `interrupt` once ends it after the running request, twice now."""
 
-    def __init__(self, plan: Plan, observer: Observer, invocation: dict[str, Any]) -> None:
+    def __init__(self, plan: Plan, observer: Observer, invocation: Invocation) -> None:
         self.plan = plan
         self._observer = observer
         self._invocation = invocation
@@ -310,14 +331,14 @@ class Campaign:
     def _write_manifest(self, cell: PlannedCell) -> None:
         experiment = self.plan.experiment
         attempts = {
-            repeat: msgspec.json.decode((found / ATTEMPT_FILE).read_bytes())
+            repeat: read_document(found / ATTEMPT_FILE, AttemptRecord)
             for repeat in range(experiment.repeats)
             if (found := complete_attempt(cell.folder, repeat)) is not None
         }
-        nodes: dict[str, dict[str, Any]] = {}
+        nodes: dict[str, NodeRecord] = {}
         for role, profile in self.plan.profiles.items():
-            facts = {str(repeat): attempt["nodes"][role] for repeat, attempt in attempts.items()}
-            nodes[role] = {"name": profile.name, "profile": msgspec.to_builtins(profile), "repeats": facts}
+            repeats = {str(repeat): attempt.nodes[profile.name] for repeat, attempt in attempts.items()}
+            nodes[profile.name] = NodeRecord(id=profile.name, role=role, profile=profile, repeats=repeats)
         data = self.plan.bundle_card
         manifest = Manifest(
             schema=SCHEMA_VERSION,
@@ -325,15 +346,16 @@ class Campaign:
             cell=cell.cell,
             label=cell.label,
             mode=cell.spec.mode,
+            sends=facts_of(cell.spec.mode).sends,
             codec=cell.spec.codec,
-            exit=cell.config["exit"],
+            exit=cell.config.exit,
             repeats=experiment.repeats,
             config=cell.config,
-            dataset={"name": data.dataset, "variant": data.variant, "samples": self.plan.samples, "hash": data.hash},
-            model=msgspec.to_builtins(cell.card),
+            dataset=DatasetRef(name=data.dataset, variant=data.variant, samples=self.plan.samples, hash=data.hash),
+            model=cell.card,
             code=self.plan.code,
             nodes=nodes,
-            link={"requested": None, "curve": experiment.curve},
+            link=LinkRef(curve=experiment.curve),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             invocation=self._invocation,
         )
@@ -354,15 +376,14 @@ class Campaign:
             write_table(cell.folder / f"{table}.parquet", row_type, logs)
         events = b"".join(_whole_lines(log) for folder in chosen for log in sorted(folder.glob("*/events.jsonl")))
         write_atomically(cell.folder / "events.jsonl", events)
-        clock: dict[str, list[Any]] = {"estimates": [], "lines": []}
-        for folder in chosen:
-            if (folder / ATTEMPT_FILE).exists():
-                found = msgspec.json.decode((folder / ATTEMPT_FILE).read_bytes())["clock"]
-                for kind, entries in clock.items():
-                    entries += found[kind]
+        told = [read_document(path / ATTEMPT_FILE, AttemptRecord) for path in chosen if (path / ATTEMPT_FILE).exists()]
+        clock = ClockRecord(
+            estimates=[estimate for attempt in told for estimate in attempt.clock.estimates],
+            lines=[line for attempt in told for line in attempt.clock.lines],
+        )
         write_json(cell.folder / "clock.json", clock)
         self._write_manifest(cell)
-        state: Literal["complete", "failed", "aborted"] = "complete"
+        state: State = "complete"
         why = list(failures)
         valid: bool | None = None
         if failures:
@@ -429,7 +450,7 @@ def _bundle(recipe_path: Path, folder: Path, data: Path | None) -> tuple[Path, B
     return target, load_bundle(target).card
 
 
-def _code() -> dict[str, Any]:
+def _code() -> CodeRef:
     """What code measures: its version, a hash of its sources, and the commit where there is one."""
     root = Path(testbed.__file__).parent.parent
     sources = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
@@ -440,12 +461,7 @@ def _code() -> dict[str, Any]:
         text=True,
         check=False,
     )
-    return {
-        "version": VERSION,
-        "sha256": digest,
-        "commit": git.stdout.strip() or None,
-        "python": sys.version.split()[0],
-    }
+    return CodeRef(version=VERSION, sha256=digest, commit=git.stdout.strip() or None, python=sys.version.split()[0])
 
 
 @contextlib.contextmanager

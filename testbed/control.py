@@ -16,8 +16,9 @@ from testbed.errors import LinkError, WorkerError
 from testbed.link import messages
 from testbed.link.clock import Exchange
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.messages import Body, Message, Role
+from testbed.link.messages import Body, Message
 from testbed.link.transport import Doorkeeper
+from testbed.record.documents import Role
 
 TICK_S = 0.1
 HEARTBEAT_S = 0.5
@@ -68,7 +69,7 @@ class Worker:
         seq = self._seq
         self._pending[seq] = asyncio.get_running_loop().create_future()
         try:
-            self._hub.send(self.role, seq, body, deadline_s)
+            self._hub.send(self.role, seq, body)
             answer = await self._watch(self._pending[seq], doing, deadline_s, silence=True, aside=aside)
         finally:
             del self._pending[seq]
@@ -86,7 +87,7 @@ class Worker:
 
     def tell(self, body: Body) -> None:
         """Send an order that has no answer."""
-        self._hub.send(self.role, 0, body, None)
+        self._hub.send(self.role, 0, body)
 
     async def exchange_clocks(self, count: int = CLOCK_EXCHANGES, *, aside: bool = False) -> tuple[list[Exchange], int]:
         """Four-timestamp exchanges between this process's monotonic clock and the worker's.
@@ -180,9 +181,9 @@ class ControlHub:
         self._door.join()
         self._context.term()
 
-    def send(self, role: Role, seq: int, body: Body, deadline_s: float | None) -> None:
+    def send(self, role: Role, seq: int, body: Body) -> None:
         """Send one message. A worker that is gone does not get it, which its watcher notices."""
-        data = messages.encode(Message(run=self.run, seq=seq, deadline_s=deadline_s, body=body))
+        data = messages.encode(Message(run=self.run, seq=seq, body=body))
         self._outbox.send_multipart([role.encode(), data])
 
     def _serve(self) -> None:

@@ -23,10 +23,11 @@ from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
 from testbed.experiment import Deadlines
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.messages import CellConfig, Role, WorkerStart
+from testbed.link.messages import CellConfig, WorkerStart
+from testbed.record.documents import AttemptRecord, NodeRepeat, Role
 from testbed.record.log import write_json
 from testbed.record.metering import rest_s, window_s
-from testbed.record.schema import ClockEstimate, ClockRecord
+from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockRecord
 
 ATTEMPT_FILE = "attempt.json"
 """Written last into an attempt's folder: an attempt without it was interrupted."""
@@ -81,10 +82,10 @@ def _needed(attempt: Attempt, loaded: Mapping[Role, messages.Loaded]) -> tuple[f
         if role == "cloud" and attempt.config.mode == "edge_only":
             continue  # it has nothing to do, and no energy
         rates = [spec.rate_hz for spec in attempt.profiles[role].power]
-        for capability, rate_hz in zip(answer.detail["power"], rates, strict=True):
-            windows.append(window_s(capability["averaging_ms"], rate_hz))
+        for capability, rate_hz in zip(answer.detail.power, rates, strict=True):
+            windows.append(window_s(capability.averaging_ms, rate_hz))
             if role == "edge":  # the baseline of net energy is the edge's alone
-                rests.append(rest_s(capability["averaging_ms"], rate_hz))
+                rests.append(rest_s(capability.averaging_ms, rate_hz))
     return max(rests), max(windows)
 
 
@@ -172,7 +173,7 @@ class Orchestrator:
                 raise error
         return [error for error in fetched if isinstance(error, TestbedError)]
 
-    async def _measure(self, hub: ControlHub, attempt: Attempt) -> dict[str, Any] | None:
+    async def _measure(self, hub: ControlHub, attempt: Attempt) -> AttemptRecord | None:
         """Returns what attempt.json is to say; None when it was cancelled."""
         started = time.monotonic()
         facts = await self._start(hub, attempt)
@@ -193,7 +194,7 @@ class Orchestrator:
         async with clocks.during(self._workers.values(), attempt.repeat) as exchanged:
             answer = await self._beside(edge.ask(order, "measuring"), cloud)
         clock += exchanged
-        measured = int(answer.detail["measured"])
+        measured = int(answer.detail.requests)
         self._on_phase("measuring", min(measured, total), total)
         self._on_phase("idle baseline", 1, 1)
         await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "after"), "resting after measuring"))
@@ -201,17 +202,20 @@ class Orchestrator:
         finished = await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
         if measured < total or self.cancelled:
             return None
-        return {
-            "seconds": time.monotonic() - started,
-            "requests": measured,
-            "min_duration_s": least_s,
-            "idle_s": idle_s,
-            "clock": ClockRecord(estimates=clock, lines=clocks.lines(clock)),
-            "nodes": {
-                role: {"hello": facts[role], "loaded": loaded[role].detail, "finished": finished[role].detail}
+        return AttemptRecord(
+            schema=SCHEMA_VERSION,
+            seconds=time.monotonic() - started,
+            requests={edge.node: measured},
+            min_duration_s=least_s,
+            idle_s=idle_s,
+            clock=ClockRecord(estimates=clock, lines=clocks.lines(clock)),
+            nodes={
+                self._workers[role].node: NodeRepeat(
+                    hello=facts[role].facts, loaded=loaded[role].detail, finished=finished[role].detail
+                )
                 for role in ROLES
             },
-        }
+        )
 
     async def _start(self, hub: ControlHub, attempt: Attempt) -> dict[Role, messages.Hello]:
         self._on_phase("starting workers", 0, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from devices.base.power import widest
 from testbed.errors import RecordError
 from testbed.link.clock import MAX_SKEW_PPM
+from testbed.record.documents import BoardFacts, NodeRecord
 from testbed.record.metering import MIN_READINGS, Sensor, sensor
 from testbed.record.reader import Cell
 
@@ -91,9 +91,9 @@ def _failed_requests(cell: Cell) -> Iterator[str]:
 
 
 def _metering(cell: Cell) -> Iterator[str]:
-    for role in cell.manifest.nodes:
+    for node in cell.manifest.nodes.values():
         for repeat in sorted(cell.requests["repeat"].unique()):
-            found = list(_sources(cell, role, int(repeat)))
+            found = list(_sources(cell, node, int(repeat)))
             for source in found:
                 for rail in source.rails:
                     yield from _sampling(source, rail)
@@ -102,19 +102,19 @@ def _metering(cell: Cell) -> Iterator[str]:
                 yield from _apart(one, other)
 
 
-def _sources(cell: Cell, role: str, repeat: int) -> Iterator[_Source]:
+def _sources(cell: Cell, node: NodeRecord, repeat: int) -> Iterator[_Source]:
     """The sources of a node that takes part in the cell."""
-    node = cell.manifest.nodes[role]
-    if role == "cloud" and cell.manifest.mode == "edge_only":
+    if node.role == "cloud" and cell.manifest.sends == "nothing":
         return
     marks = {
         event.detail["phase"]: event.t_ns
         for event in cell.events
-        if event.event == "phase" and event.repeat == repeat and event.node == node["name"]
+        if event.event == "phase" and event.repeat == repeat and event.node == node.id
     }
-    for spec in node["profile"]["power"]:
-        rows = cell.power[(cell.power["node"] == node["name"]) & (cell.power["source"] == spec["source"])]
-        where = f"{node['name']}: {spec['source']}, repeat {repeat}"
+    for spec in node.profile.power:
+        name = spec.source
+        rows = cell.power[(cell.power["node"] == node.id) & (cell.power["source"] == name)]
+        where = f"{node.id}: {name}, repeat {repeat}"
         if rows.empty:
             raise RecordError(f"{where}: no power samples")
         scope = widest(set(rows["scope"]))
@@ -122,8 +122,8 @@ def _sources(cell: Cell, role: str, repeat: int) -> Iterator[_Source]:
         for rail, samples in rows[rows["scope"] == scope].sort_values("t_ns").groupby("rail"):
             rails[str(rail)] = (samples["t_ns"].to_numpy(np.int64), samples["mw"].to_numpy(np.float64))
         idle = {}
-        if role == "edge":
-            window = cell.requests[cell.requests["repeat"] == repeat]
+        if node.role == "edge":
+            window = cell.requests[(cell.requests["repeat"] == repeat) & (cell.requests["node"] == node.id)]
             start_ns, end_ns = int(window["t_start_ns"].min()), int(window["t_end_ns"].max())
             idle = {
                 "before": (marks["idle_before"], marks["measure"]),
@@ -131,8 +131,8 @@ def _sources(cell: Cell, role: str, repeat: int) -> Iterator[_Source]:
             }
         else:  # the cloud does not say when its requests begin, only when it rests
             start_ns, end_ns = marks["idle_before"], marks["idle_after"]
-        known = sensor(node, spec["source"])
-        yield _Source(where, scope, known, 1000 / float(spec["rate_hz"]), rails, start_ns, end_ns, idle)
+        known = sensor(node, name)
+        yield _Source(where, scope, known, 1000 / spec.rate_hz, rails, start_ns, end_ns, idle)
 
 
 def _sampling(source: _Source, rail: str) -> Iterator[str]:
@@ -202,17 +202,16 @@ def _mean_mw(t_ns: NDArray[np.int64], mw: NDArray[np.float64]) -> float:
     return float(np.sum((mw[1:] + mw[:-1]) / 2 * np.diff(t_ns)) / (t_ns[-1] - t_ns[0]))
 
 
-def _repeats(cell: Cell) -> Iterator[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
+def _repeats(cell: Cell) -> Iterator[tuple[str, NodeRecord, BoardFacts, BoardFacts]]:
     """Where, the node, and what it said of itself at the start and at the end of each repeat."""
-    for role, node in cell.manifest.nodes.items():
-        for repeat, said in (node.get("repeats") or {}).items():
-            hello, finished = (said.get(when, {}).get("facts", {}) for when in ("hello", "finished"))
-            yield f"{role} {node['name']}, repeat {repeat}", node, hello, finished
+    for node in cell.manifest.nodes.values():
+        for repeat, said in node.repeats.items():
+            yield f"{node.role} {node.id}, repeat {repeat}", node, said.hello.board, said.finished.facts
 
 
 def _throttled(cell: Cell) -> Iterator[str]:
     for where, _, hello, finished in _repeats(cell):
-        before, after = hello.get("throttle", {}), finished.get("throttle", {})
+        before, after = hello.throttle, finished.throttle
         for counter in sorted(before.keys() & after.keys()):
             if counter.endswith(THROTTLE_STATES):
                 if worst := max(before[counter], after[counter]):
@@ -224,9 +223,9 @@ def _throttled(cell: Cell) -> Iterator[str]:
 
 def _heating(cell: Cell) -> Iterator[str]:
     for where, node, hello, finished in _repeats(cell):
-        if not node["profile"].get("power") or node["profile"].get("kind") == "emulated":
+        if not node.profile.power or node.profile.kind == "emulated":
             continue  # its energy is not measured
-        before, after = hello.get("temperature_c", {}), finished.get("temperature_c", {})
+        before, after = hello.temperature_c, finished.temperature_c
         for zone in sorted(before.keys() & after.keys()):
             if after[zone] - before[zone] > MAX_HEATING_C:
                 yield (
@@ -253,7 +252,6 @@ def _clocks(cell: Cell) -> Iterator[str]:
 
 
 def _reboots(cell: Cell) -> Iterator[str]:
-    for role, node in cell.manifest.nodes.items():
-        boots = {facts["hello"]["facts"].get("boot_id") for facts in (node.get("repeats") or {}).values()}
-        if len(boots) > 1:
-            yield f"{role} {node['name']} was rebooted between repeats"
+    for node in cell.manifest.nodes.values():
+        if len({said.hello.board.boot_id for said in node.repeats.values()}) > 1:
+            yield f"{node.role} {node.id} was rebooted between repeats"

@@ -7,14 +7,16 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, console, errors, print_rows
 from testbed.cli.options import Cloud, Data, Edge, ExperimentFile, Results, Set
-from testbed.record.schema import Status
+
+if TYPE_CHECKING:
+    from testbed.record.documents import Status
 
 
 def run(
@@ -29,12 +31,13 @@ def run(
     """Measure an experiment; then its summary, figures and report."""
     from testbed.campaign import Campaign
     from testbed.campaign import plan as make_plan
+    from testbed.record.documents import Invocation
 
     with console.status("Preparing models, data and nodes"):
         planned = make_plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
     started = time.monotonic()
     with Bars() as bars:
-        campaign = Campaign(planned, bars, {"argv": sys.argv[1:], "file": str(experiment)})
+        campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
         statuses = asyncio.run(_interruptible(campaign, resume))
     console.print(f"Measured in {time.monotonic() - started:.0f} s.")
     _analyse(planned.folder)

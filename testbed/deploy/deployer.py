@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from testbed.link.messages import Role, WorkerStart
+from testbed.link.messages import WorkerStart
+from testbed.record.documents import Role
 
 LOG_LINES = 8
 

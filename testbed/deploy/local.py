@@ -14,7 +14,8 @@ import testbed
 from devices.profile import Profile
 from testbed.deploy.deployer import last_word
 from testbed.errors import DeployError
-from testbed.link.messages import Role, WorkerStart
+from testbed.link.messages import WorkerStart
+from testbed.record.documents import Role
 from testbed.steward.lease import boot_id
 from testbed.steward.processes import RUN_VARIABLE
 

@@ -24,7 +24,8 @@ from testbed.deploy.deployer import Claim, last_word
 from testbed.deploy.environment import KEY_DIGITS, interpreter, send
 from testbed.deploy.sshworker import ALIVE_S, SshWorker
 from testbed.errors import ConnectionLost, DeployError
-from testbed.link.messages import Role, WorkerStart
+from testbed.link.messages import WorkerStart
+from testbed.record.documents import Role
 from testbed.record.log import write_atomically
 from testbed.runtime.digest import file_digest
 

@@ -6,19 +6,20 @@ unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from devices.profile import Profile
 from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
+from testbed.record import documents
+from testbed.record.documents import HelloFacts, Role
 from testbed.record.exits import Accumulate, Policy
 
-CONTROL_SCHEMA = 3
+CONTROL_SCHEMA = 4
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
-Role: TypeAlias = Literal["edge", "cloud"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Confidence: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -83,7 +84,7 @@ class Idle(_Body, frozen=True, kw_only=True):
 class Measure(_Body, frozen=True, kw_only=True):
     """Run these samples in order and record each; request ids count up from `first_request_id`.
 
-    All of them are run again, in whole passes, until `min_duration_s` is over.
+    All of them are run again, in whole passes, until `min_duration_s` is over. Answered by `Measured`.
     """
 
     samples: list[Count]
@@ -92,7 +93,7 @@ class Measure(_Body, frozen=True, kw_only=True):
 
 
 class Finish(_Body, frozen=True, kw_only=True):
-    """Stop the sampler and close the record, so that its files can be collected."""
+    """Stop the sampler and close the record, so that its files can be collected. Answered by `Finished`."""
 
 
 class Cancel(_Body, frozen=True, kw_only=True):
@@ -129,23 +130,30 @@ class Hello(_Body, frozen=True, kw_only=True):
 
     role: Role
     node: str
-    pid: int
-    python: str
-    versions: dict[str, str]
-    facts: dict[str, Any]
+    facts: HelloFacts
 
 
 class Loaded(_Body, frozen=True, kw_only=True):
     """The worker is ready. A cloud says where its data plane really listens."""
 
     data_endpoint: str | None
-    detail: dict[str, Any] = {}
+    detail: documents.Loaded
+
+
+class Measured(_Body, frozen=True, kw_only=True):
+    """The requests have been measured, as far as nobody cancelled them."""
+
+    detail: documents.Measured
+
+
+class Finished(_Body, frozen=True, kw_only=True):
+    """The record is closed."""
+
+    detail: documents.Finished
 
 
 class Done(_Body, frozen=True, kw_only=True):
     """The request has been carried out."""
-
-    detail: dict[str, Any] = {}
 
 
 class Progress(_Body, frozen=True, kw_only=True):
@@ -181,17 +189,16 @@ class Fault(_Body, frozen=True, kw_only=True):
 
 
 ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Heartbeat | Bye
-FromWorker: TypeAlias = Hello | Loaded | Done | Progress | Heartbeat | ClockPong | Fault
+FromWorker: TypeAlias = Hello | Loaded | Measured | Finished | Done | Progress | Heartbeat | ClockPong | Fault
 Body: TypeAlias = ToWorker | FromWorker
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope. `deadline_s` is how long the sender will wait for the answer, None if without end."""
+    """The envelope."""
 
     schema: int = CONTROL_SCHEMA
     run: str
     seq: Count
-    deadline_s: float | None = None
     body: Body
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from devices.base.power import Rail
 from testbed.errors import RecordError
+from testbed.record.documents import NodeRecord
 
 MIN_READINGS = 20
 """Independent readings in a window under which its energy means nothing: the two that its ends fall between may be
@@ -70,38 +70,26 @@ class Sensor:
         return min(float(samples), seconds / self.averaging_s + 1)
 
 
-def sensor(node: Mapping[str, Any], source: str) -> Sensor:
+def sensor(node: NodeRecord, source: str) -> Sensor:
     """What the node's worker recorded of a source; where repeats differ, the wider limit of each.
-
-    Before sensors had limits, an emulated one listed its rails by name alone, or nothing was recorded; a model has no
-    sensor's errors, so these results are still read.
-
-    Args:
-        node: `manifest.nodes[role]`.
-        source: name of the source.
 
     Raises:
         RecordError: a sensor's limits are not in the manifest.
     """
-    repeats = (node.get("repeats") or {}).values()
     found = [
         capability
-        for repeat in repeats
-        for capability in (repeat.get("loaded") or {}).get("power") or []
-        if capability["source"] == source
+        for repeat in node.repeats.values()
+        for capability in repeat.loaded.power
+        if capability.source == source
     ]
-    averaging = [capability.get("averaging_ms") for capability in found]
-    known = [float(ms) for ms in averaging if ms is not None]
-    averaging_ms = max(known) if known and len(known) == len(averaging) else None
-    if (node.get("profile") or {}).get("kind") == "emulated":
+    known = [capability.averaging_ms for capability in found if capability.averaging_ms is not None]
+    averaging_ms = max(known) if known and len(known) == len(found) else None
+    if node.profile.kind == "emulated":
         return Sensor(source, {}, averaging_ms or 0.0, modelled=True)
-    if not found or any(isinstance(rail, str) for capability in found for rail in capability["rails"]):
-        raise RecordError(
-            f"{node.get('name', '?')}: the manifest does not say how well {source} measures (an earlier testbed did "
-            "not record it); measure again"
-        )
+    if not found:
+        raise RecordError(f"{node.id}: the manifest does not say how well {source} measures; measure again")
     rails: dict[str, Rail] = {}
-    for rail in msgspec.convert([rail for capability in found for rail in capability["rails"]], list[Rail]):
+    for rail in (rail for capability in found for rail in capability.rails):
         so_far = rails.get(rail.name, rail)
         rails[rail.name] = msgspec.structs.replace(
             rail,

@@ -26,7 +26,8 @@ from devices.board import identify
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
-from testbed.link.messages import Body, Message, Role, WorkerStart
+from testbed.link.messages import Body, Message, WorkerStart
+from testbed.record.documents import BoardFacts, HelloFacts, Measured, Role
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
@@ -142,21 +143,23 @@ class Agent:
         return messages.Hello(
             role=self.role,
             node=self.start.node,
-            pid=os.getpid(),
-            python=platform.python_version(),
-            versions={
-                "testbed": VERSION,
-                "numpy": np.__version__,
-                "onnxruntime": onnxruntime.__version__,
-                "pyzmq": zmq.__version__,
-                "libzmq": zmq.zmq_version(),
-                "msgspec": msgspec.__version__,
-            },
-            facts=identify(Path(self.start.root)),
+            facts=HelloFacts(
+                pid=os.getpid(),
+                python=platform.python_version(),
+                versions={
+                    "testbed": VERSION,
+                    "numpy": np.__version__,
+                    "onnxruntime": onnxruntime.__version__,
+                    "pyzmq": zmq.__version__,
+                    "libzmq": zmq.zmq_version(),
+                    "msgspec": msgspec.__version__,
+                },
+                board=BoardFacts.of(identify(Path(self.start.root))),
+            ),
         )
 
     def _work(self) -> None:
-        """The work thread: one order after the other, each answered with `Done`, `Loaded` or `Fault`."""
+        """The work thread: one order after the other, each answered, with `Fault` where it could not be carried out."""
         outbox = self._context.socket(zmq.PUSH)
         outbox.connect(self._outbox_address)
         work: Work | None = None
@@ -190,7 +193,7 @@ class Agent:
             work.idle(body.seconds, body.phase)
             return messages.Done()
         if isinstance(body, messages.Finish):
-            return messages.Done(detail=work.finish())
+            return messages.Finished(detail=work.finish())
         if isinstance(work, EdgeWork) and isinstance(body, messages.WarmUp):
             work.warm_up(body.samples)
             return messages.Done()
@@ -199,5 +202,5 @@ class Agent:
             def report(done: int) -> None:
                 self._send(outbox, 0, messages.Progress(done=done, total=len(body.samples)))
 
-            return messages.Done(detail={"measured": work.measure(body, report)})
+            return messages.Measured(detail=Measured(requests=work.measure(body, report)))
         return messages.Fault(message=f"a {self.role} cannot {type(body).__name__}", kind="LinkError")

@@ -17,6 +17,7 @@ from testbed.link.codec import CodecBook
 from testbed.link.frames import Frame, FrameError, Kind
 from testbed.link.messages import Load
 from testbed.link.transport import DataServer
+from testbed.record.documents import BackboneForm, Finished, Loaded
 from testbed.runtime.artefact import verify
 from testbed.runtime.onnx import OnnxGraph, State
 from testbed.worker.backbone import Backbone
@@ -46,13 +47,13 @@ class CloudWork:
         self._sessions: OrderedDict[tuple[bytes, int], Session] = OrderedDict()
         self._half: OnnxGraph | None = None
         self._backbone: Backbone | None = None
-        detail: dict[str, Any] = {"power": self._station.capabilities}
+        form: BackboneForm | None = None
         if load.config.mode == "co_inference":
             self._half = OnnxGraph(folder / "cloud.onnx", runtime.threads, runtime.provider)
             self._codecs = CodecBook(self._card.code_shape, self._card.code_rates)
         elif load.config.mode == "cloud_only":
             self._backbone = Backbone(folder, self._card, runtime.threads, runtime.provider)
-            detail["backbone"] = {"form": self._backbone.form, "trial_ms": self._backbone.trial_ms}
+            form = BackboneForm(form=self._backbone.form, trial_ms=self._backbone.trial_ms)
         self._server: DataServer | None = None
         if load.config.mode != "edge_only":
             self._max_payload = max(4 * _elements(self._card.code_shape), _elements(self._card.sample_shape))
@@ -68,14 +69,15 @@ class CloudWork:
             self._stop = threading.Event()
             self._thread.start()
         self.loaded = messages.Loaded(
-            data_endpoint=None if self._server is None else self._server.endpoint, detail=detail
+            data_endpoint=None if self._server is None else self._server.endpoint,
+            detail=Loaded(power=self._station.capabilities, backbone=form),
         )
 
     def idle(self, seconds: float, phase: str) -> None:
         """Wait, metered."""
         self._station.idle(seconds, phase)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Close the data plane and the record."""
         if self._server is not None:
             self._stop.set()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from testbed.link.frames import Frame, Kind
 from testbed.link.messages import Load
 from testbed.link.tcpinfo import ConnectionMeter, Counters
 from testbed.link.transport import DataClient, LinkTimeout
+from testbed.record.documents import BackboneForm, Finished, Loaded
 from testbed.record.exits import Accumulate, Floats, Policy, accumulate, confidence
 from testbed.record.schema import NetworkRow, Outcome, RequestRow, TimestepRow
 from testbed.runtime.artefact import verify
@@ -81,7 +81,7 @@ class EdgeWork:
                 f"{self._card.sample_shape}"
             )
         runtime = load.profile.runtime
-        detail: dict[str, Any] = {"power": self._station.capabilities}
+        form: BackboneForm | None = None
         self._run: Callable[[int, NDArray[np.uint8], Trace], None]
         if load.config.mode == "co_inference":
             self._stem = OnnxGraph(folder / "stem.onnx", runtime.threads, runtime.provider)
@@ -97,7 +97,7 @@ class EdgeWork:
             self._run = self._edge_steps
         else:
             self._backbone = Backbone(folder, self._card, runtime.threads, runtime.provider)
-            detail["backbone"] = {"form": self._backbone.form, "trial_ms": self._backbone.trial_ms}
+            form = BackboneForm(form=self._backbone.form, trial_ms=self._backbone.trial_ms)
             self._run = self._edge_whole
         self._client: DataClient | None = None
         if load.data_endpoint is not None:
@@ -107,7 +107,9 @@ class EdgeWork:
             self._client.connect()
             self._meter = ConnectionMeter(load.data_endpoint)
             self._counted = self._meter.read()
-        self.loaded = messages.Loaded(data_endpoint=None, detail=detail)
+        self.loaded = messages.Loaded(
+            data_endpoint=None, detail=Loaded(power=self._station.capabilities, backbone=form)
+        )
 
     def idle(self, seconds: float, phase: str) -> None:
         """Wait, metered."""
@@ -152,7 +154,7 @@ class EdgeWork:
                 report(min(done, total, round(total * share)))
         return done
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Close the data plane and the record."""
         self._station.phase("end")
         if self._client is not None:
@@ -277,6 +279,7 @@ class EdgeWork:
         wire = self._wire_since_last()
         row = RequestRow(
             request_id=request,
+            node=self._station.node,
             sample_index=sample,
             repeat=self._station.repeat,
             label=int(self._bundle.labels[sample]),
@@ -298,6 +301,7 @@ class EdgeWork:
         steps = [
             TimestepRow(
                 request_id=request,
+                node=self._station.node,
                 repeat=self._station.repeat,
                 timestep=number,
                 logits=[float(value) for value in step.logits],

@@ -8,19 +8,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from devices.activity import Activity, ActivityWriter
 from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.base.rowlog import RowLog
 from devices.board import identify
 from devices.emulation import Slowdown
 from devices.machine import Machine
 from devices.power.client import PowerSampler
+from devices.power.sampler import SamplerReport
 from devices.profile import Settings
 from devices.settings import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
+from testbed.record.documents import BoardFacts, Finished
 from testbed.record.schema import EventRow
 
 PROGRESS_S = 0.2
@@ -51,9 +52,9 @@ class Station:
             )
 
     @property
-    def capabilities(self) -> list[Any]:
+    def capabilities(self) -> list[Capability]:
         """What the node's power sources said of themselves."""
-        return [] if self._sampler is None else [msgspec.to_builtins(item) for item in self._sampler.capabilities]
+        return [] if self._sampler is None else self._sampler.capabilities
 
     def log(self, table: str) -> RowLog:
         """The row log of a table, opened when first asked for."""
@@ -91,18 +92,18 @@ class Station:
             self._sampler.stop()
             raise WorkerError(f"{self.node}: the power sampler ended before the measurement did")
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Stop the sampler, close the record, put the settings back; says how the sampling went and how the board is.
 
         Raises:
             DeviceError: the sampler had failed, or a setting could not be put back.
         """
         # Before anything is put back: the clocks and temperatures that were measured under.
-        detail: dict[str, Any] = {"facts": identify(self._machine.root)}
-        if self._settings is not None:
-            detail["settings"] = self._settings.changes
+        facts = BoardFacts.of(identify(self._machine.root))
+        changes = [] if self._settings is None else self._settings.changes
+        sampled: SamplerReport | None = None
         if self._sampler is not None:
-            detail["sampler"] = msgspec.to_builtins(self._sampler.stop())
+            sampled = self._sampler.stop()
             self._sampler = None
         if self._activity is not None:
             self._activity.close()
@@ -114,7 +115,7 @@ class Station:
         if self._settings is not None:
             self._settings.restore()
             self._settings = None
-        return detail
+        return Finished(facts=facts, settings=changes, sampler=sampled)
 
 
 _made: list[AppliedSettings] = []

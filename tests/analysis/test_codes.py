@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from analysis.codes import code_bits, describe_model, zero_order_bits
 from analysis.metrics import measure
 from analysis.tables import table
+from tests.made import records
 
 HALF = [[0.5] * 16] * 4
 RATES = [[0.0] * 16, [0.5] * 16, [0.25] * 16, [1.0] * 16]
 
 
 def model(**changes):
-    return {
-        "name": "toy",
-        "backbone": "resnet18",
-        "width": 8,
-        "dataset": "digits",
-        "dataset_variant": "8x8",
+    """A small card as `testbed show` reads it."""
+    small = {
         "timesteps": 2,
         "classes": ["zero", "one"],
-        "input_shape": [1, 8, 8],
-        "split": "layer2",
         "feature_shape": [16, 8, 8],
         "code_shape": [2, 4, 4],
         "compression": 1024.0,
         "accuracy_per_timestep": {"full": [0.5, 0.75], "split": [0.4, 0.7]},
         "code_rates": [[0.5, 0.25], [0.0, 1.0]],
-        "hash": "0123abcd",
-    } | changes
+    }
+    return msgspec.to_builtins(records.model(**small | changes))
 
 
 def test_entropy_of_a_fair_coin_is_a_bit_an_element_and_of_a_certain_one_none() -> None:

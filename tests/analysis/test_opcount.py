@@ -12,20 +12,20 @@ from analysis.publish import publish
 from analysis.summary import write_summary
 from analysis.tables import markdown, table, write_tables
 from testbed.errors import RecordError
+from testbed.runtime.artefact import OpCost, OpCounts
+from tests.made import records
 
 RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
 
 
-def counts(*, edge: float = 1e6, full: float = 8e6, timesteps: int = 4) -> dict:
+def counts(*, edge: float = 1e6, full: float = 8e6, timesteps: int = 4) -> OpCounts:
     """Counts whose energies at exit t are t times a number of pJ, and as much again ten times for memory."""
-    part = {
-        name: {
-            "energy_compute_pj": [pj * t for t in range(1, timesteps + 1)],
-            "energy_memory_pj": [10 * pj * t for t in range(1, timesteps + 1)],
-        }
-        for name, pj in (("edge", edge), ("cloud", 77e6), ("full", full))
-    }
-    return {**part, "samples": 64, "source": "counted by hand"}
+
+    def part(pj: float) -> OpCost:
+        compute = [pj * t for t in range(1, timesteps + 1)]
+        return records.op_cost(compute, [10 * each for each in compute])
+
+    return records.op_counts(edge=part(edge), cloud=part(77e6), full=part(full))
 
 
 def test_each_mode_costs_the_edge_what_it_runs_there(make_cell) -> None:

@@ -37,6 +37,7 @@ def test_summary_is_blank_and_not_zero_where_nothing_applies(campaign, tmp_path:
     filled = {name: value for name, value in failed.items() if value}
     assert filled == {
         "cell": "lossy-link",
+        "label": "lossy link",
         "mode": "co_inference",
         "reasons": "failed; server: went silent",
     }

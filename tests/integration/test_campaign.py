@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 from math import prod
 
@@ -76,18 +75,19 @@ def _check_requests(cell) -> None:
     assert rest.min() > -1e-6
     assert (parts >= 0).all().all()
     assert rest.median() < max(0.5, 0.2 * requests["latency_ms"].median())
+    assert set(requests["node"]) == set(cell.timesteps["node"]) == {"bench-edge"}
     steps = cell.timesteps.groupby("request_id").size()
     assert list(steps) == list(requests["exit_timestep"])
-    if config["exit"] is None:
-        assert set(requests["exit_timestep"]) == {model["timesteps"]}
+    if config.exit is None:
+        assert set(requests["exit_timestep"]) == {model.timesteps}
     expected = {
         "edge_only": 0,
-        "cloud_only": prod(model["input_shape"]),
+        "cloud_only": prod(model.input_shape),
         "co_inference": requests["exit_timestep"]
-        * codec_named(config["codec"] or "packed").payload_bytes(tuple(model["code_shape"])),
-    }[config["mode"]]
+        * codec_named(config.codec or "packed").payload_bytes(tuple(model.code_shape)),
+    }[config.mode]
     assert (requests["payload_up_bytes"] == expected).all()
-    if config["mode"] == "edge_only":
+    if config.mode == "edge_only":
         assert (requests["wire_up_bytes"] == 0).all()
         assert cell.network.empty
     else:
@@ -122,7 +122,7 @@ def _check_summary(lab, cells) -> None:
     assert len(rows) == len(cells)
     for row, cell in zip(rows, cells, strict=True):
         requests = cell.requests
-        assert row["mode"] == cell.manifest.mode
+        assert (row["label"], row["mode"]) == (cell.manifest.label, cell.manifest.mode)
         assert float(row["accuracy"]) == pytest.approx((requests["prediction"] == requests["label"]).mean(), abs=1e-4)
         assert float(row["latency_p50_ms"]) == pytest.approx(np.percentile(requests["latency_ms"], 50), rel=0.02)
         assert float(row["energy_mj"]) > 0
@@ -152,6 +152,6 @@ def test_the_edge_worker_runs_where_there_is_no_torch(lab, node_python) -> None:
     assert done.code == 0, done.text
     for cell in lab.cells():
         assert cell.complete
-        edge_facts = json.loads((cell.folder / "manifest.json").read_text())["nodes"]["edge"]
-        assert edge_facts["profile"]["python"] == str(node_python)
-        assert edge_facts["repeats"]["0"]["hello"]["python"].startswith("3.")
+        edge = cell.manifest.nodes["bench-edge"]
+        assert edge.profile.python == str(node_python)
+        assert edge.repeats["0"].hello.python.startswith("3.")

@@ -8,11 +8,18 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
+from devices.base.power import Capability
 from devices.profile import load_profile
 from testbed.link.messages import Loaded
 from testbed.orchestrator import _needed
+from testbed.record import documents
+from tests.made import records
 
 ROOT = Path(__file__).parents[2]
+
+
+def loaded(*power: Capability) -> Loaded:
+    return Loaded(data_endpoint=None, detail=documents.Loaded(power=list(power)))
 
 
 def needed(mode: str, *, edge_ms: float | None, cloud_ms: float | None) -> tuple[float, float]:
@@ -21,12 +28,11 @@ def needed(mode: str, *, edge_ms: float | None, cloud_ms: float | None) -> tuple
         "edge": load_profile(ROOT / "devices" / "jetson-orin-nano.yaml"),
         "cloud": load_profile(ROOT / "devices" / "nvidia-gpu.yaml"),
     }
-    loaded = {
-        role: Loaded(data_endpoint=None, detail={"power": [{"averaging_ms": ms}]})
-        for role, ms in (("edge", edge_ms), ("cloud", cloud_ms))
+    said = {
+        role: loaded(records.capability("a", averaging_ms=ms)) for role, ms in (("edge", edge_ms), ("cloud", cloud_ms))
     }
     assert [spec.rate_hz for role in profiles for spec in profiles[role].power] == [100, 10]
-    return _needed(SimpleNamespace(idle_s=0.5, profiles=profiles, config=SimpleNamespace(mode=mode)), loaded)
+    return _needed(SimpleNamespace(idle_s=0.5, profiles=profiles, config=SimpleNamespace(mode=mode)), said)
 
 
 def test_the_slowest_sensor_decides() -> None:
@@ -45,5 +51,5 @@ def test_nodes_that_are_not_metered_need_nothing() -> None:
     attempt = SimpleNamespace(
         idle_s=0.5, profiles={"edge": bare, "cloud": host}, config=SimpleNamespace(mode="co_inference")
     )
-    silent = Loaded(data_endpoint=None, detail={"power": []})
+    silent = loaded()
     assert _needed(attempt, {"edge": silent, "cloud": silent}) == (0.5, 0.0)

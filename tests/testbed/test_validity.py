@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
+from devices.base.power import Rail
+from testbed.record.documents import BoardFacts, NodeRecord
 from testbed.record.schema import ClockEstimate, ClockLine, EventRow
 from testbed.validity import reasons
+from tests.made import records
 
 MS = 1_000_000
 REPEATS = 2
@@ -38,38 +41,34 @@ def cell(**changes):
     requests = pd.DataFrame(
         {
             "repeat": np.repeat(np.arange(REPEATS), 100),
+            "node": "board",
             "outcome": "ok",
             "t_start_ns": starts_ms * MS,
             "t_end_ns": (starts_ms + 19) * MS,
         }
     )
-    rail = {"name": "VDD_IN", "scope": "module", "gain": 0.01, "offset_mw": 50.0, "lsb_mw": 41.0}
-    edge = {
-        "name": "board",
-        "profile": {"kind": "jetson", "power": [{"source": "ina", "rate_hz": 100}]},
-        "repeats": {
-            str(repeat): {
-                "hello": {"facts": {"boot_id": "a", "throttle": {"oc1": 3}, "temperature_c": {"tj": 40.0}}},
-                "loaded": {"power": [{"source": "ina", "averaging_ms": 6.6, "rails": [rail]}]},
-                "finished": {"facts": {"throttle": {"oc1": 3}, "temperature_c": {"tj": 45.0}}},
-            }
-            for repeat in range(REPEATS)
-        },
-    }
-    cloud = {"name": "server", "profile": {"kind": "host", "power": []}, "repeats": {}}
+    rail = Rail(name="VDD_IN", scope="module", gain=0.01, offset_mw=50.0, lsb_mw=41.0)
+    said = records.node_repeat(
+        [records.capability("ina", rail, averaging_ms=6.6)],
+        before=BoardFacts(boot_id="a", throttle={"oc1": 3}, temperature_c={"tj": 40.0}),
+        after=BoardFacts(throttle={"oc1": 3}, temperature_c={"tj": 45.0}),
+    )
+    board = records.profile("board", "jetson", [records.INA_POWER])
+    edge = NodeRecord(id="board", role="edge", profile=board, repeats={str(n): said for n in range(REPEATS)})
+    cloud = NodeRecord(id="server", role="cloud", profile=records.profile("server", "host"))
     parts = {
         "requests": requests,
         "power": samples(),
         "events": events,
         "clock": [estimate("before", 0), estimate("after", 900_000)],
         "clock_lines": [clock_line(100.0)],
-        "nodes": {"edge": edge, "cloud": cloud},
-        "mode": "co_inference",
+        "nodes": {"board": edge, "server": cloud},
+        "sends": "code",
     }
     for name, change in changes.items():
         changed = change(parts[name])
         parts[name] = parts[name] if changed is None else changed
-    manifest = SimpleNamespace(nodes=parts.pop("nodes"), mode=parts.pop("mode"))
+    manifest = SimpleNamespace(nodes=parts.pop("nodes"), sends=parts.pop("sends"))
     return SimpleNamespace(manifest=manifest, **parts)
 
 
@@ -106,14 +105,25 @@ def stalled(first_ms, last_ms, mw=6017.0):
     return {"power": change}
 
 
+def repeats(change, *numbers, node="board"):
+    """Nodes of which one said something else in these repeats, or in all of them."""
+
+    def changed(nodes):
+        told = nodes[node]
+        said = {n: change(each) if n in numbers or not numbers else each for n, each in told.repeats.items()}
+        nodes[node] = replace(told, repeats=said)
+
+    return changed
+
+
 def slower(milliseconds):
     """A sensor that averages so long, at rest as long as it needs."""
 
-    def change(nodes):
-        for repeat in nodes["edge"]["repeats"].values():
-            repeat["loaded"]["power"][0]["averaging_ms"] = milliseconds
+    def change(said):
+        power = [replace(said.loaded.power[0], averaging_ms=milliseconds)]
+        return replace(said, loaded=replace(said.loaded, power=power))
 
-    return {"nodes": change}
+    return {"nodes": repeats(change)}
 
 
 def warmer_baseline(milliwatts):
@@ -136,44 +146,53 @@ def resting_from(milliseconds):
 
 
 def second_source(milliwatts, scope="module", source="scpi"):
-    def nodes(nodes):
-        nodes["edge"]["profile"]["power"].append({"source": source, "rate_hz": 100})
-        rail = {"name": "INPUT", "scope": scope}
-        for repeat in nodes["edge"]["repeats"].values():
-            repeat["loaded"]["power"].append({"source": source, "averaging_ms": 0.0, "rails": [rail]})
+    spec = records.NVML_POWER if source == "nvml" else records.METER_POWER
+    more = records.capability(source, Rail(name="INPUT", scope=scope))
 
-    more = samples(source=source, rail="INPUT", scope=scope, busy_mw=milliwatts)
-    return {"nodes": nodes, "power": lambda rows: pd.concat([rows, more])}
+    def nodes(nodes):
+        edge = nodes["board"]
+        nodes["board"] = replace(edge, profile=replace(edge.profile, power=[*edge.profile.power, spec]))
+        repeats(lambda said: replace(said, loaded=replace(said.loaded, power=[*said.loaded.power, more])))(nodes)
+
+    rows = samples(source=source, rail="INPUT", scope=scope, busy_mw=milliwatts)
+    return {"nodes": nodes, "power": lambda power: pd.concat([power, rows])}
+
+
+def with_facts(said, when, **facts):
+    """What a node said, with other facts of its board at the start (`hello`) or at the end (`finished`)."""
+    field = {"hello": "board", "finished": "facts"}[when]
+    document = getattr(said, when)
+    return replace(said, **{when: replace(document, **{field: replace(getattr(document, field), **facts)})})
 
 
 def said(when, **facts):
-    def change(nodes):
-        nodes["edge"]["repeats"]["1"][when]["facts"].update(facts)
-
-    return {"nodes": change}
+    return {"nodes": repeats(lambda told: with_facts(told, when, **facts), "1")}
 
 
 def braked_throughout(state):
     """A brake that is on from the beginning to the end, which no difference shows."""
+    throttle = {"cpufreq cur_state": state}
 
-    def change(nodes):
-        for when in ("hello", "finished"):
-            nodes["edge"]["repeats"]["1"][when]["facts"]["throttle"] = {"cpufreq cur_state": state}
+    def change(told):
+        return with_facts(with_facts(told, "hello", throttle=throttle), "finished", throttle=throttle)
 
-    return {"nodes": change}
+    return {"nodes": repeats(change, "1")}
 
 
 def emulated(nodes):
-    nodes["edge"]["profile"]["kind"] = "emulated"
-    nodes["edge"]["repeats"]["1"]["finished"]["facts"]["temperature_c"]["tj"] = 90.0
+    played = records.profile("board", "emulated", [records.EMULATED_POWER])
+    nodes["board"] = replace(nodes["board"], profile=played)
+    repeats(lambda told: with_facts(told, "finished", temperature_c={"tj": 90.0}), "1")(nodes)
+
+
+def modelled(_):
+    return samples(source="emulated", scope="emulated")
 
 
 def metered_cloud(nodes):
-    rail = {"name": "GPU", "scope": "board"}
-    power = [{"source": "nvml", "averaging_ms": 25.0, "rails": [rail]}]
-    nodes["cloud"]["profile"]["power"] = [{"source": "nvml", "rate_hz": 100}]
-    facts = {"hello": {"facts": {}}, "loaded": {"power": power}, "finished": {"facts": {}}}
-    nodes["cloud"]["repeats"] = {str(repeat): facts for repeat in range(REPEATS)}
+    power = [records.capability("nvml", Rail(name="GPU", scope="board"), averaging_ms=25.0)]
+    server = records.profile("server", "host", [records.NVML_POWER])
+    nodes["server"] = records.node(server, "cloud", repeats=REPEATS, power=power)
 
 
 def cloud_samples(first_ms, last_ms):
@@ -197,7 +216,7 @@ def cloud_samples(first_ms, last_ms):
         pytest.param(braked_throughout(0), id="a brake that is off"),
         pytest.param(said("hello", throttle={}), id="throttle counters not known"),
         pytest.param(said("hello", temperature_c={}), id="temperatures not known"),
-        pytest.param({"nodes": emulated}, id="the host of an emulated board got hot"),
+        pytest.param({"nodes": emulated, "power": modelled}, id="the host of an emulated board got hot"),
         pytest.param({"clock": lambda found: [estimate("before", None), *found]}, id="wall clock not recorded"),
         pytest.param({"clock_lines": lambda _: [clock_line(-1004.0)]}, id="1000 ppm of skew within its bound"),
         pytest.param(cloud_samples(1001, 1049), id="a metered cloud"),
@@ -246,4 +265,4 @@ def test_a_cell_that_just_fails_is_told_why(change, message):
 
 def test_an_edge_alone_is_not_judged_by_its_clouds_sensor():
     change = cloud_samples(1001, 1059)
-    assert reasons(cell(**change, mode=lambda _: "edge_only")) == []
+    assert reasons(cell(**change, sends=lambda _: "nothing")) == []
