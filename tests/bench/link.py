@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from testbed.link import frames
 from testbed.link.client import DataClient
-from testbed.link.codec import CODEC_NAMES, Codec, CodecBook, Packed
+from testbed.link.codec import Codec, CodecBook, Packed, codec_names
 from testbed.link.deadline import Deadline
 from testbed.link.frames import Frame
 from testbed.link.keys import KeyPair, new_keypair
@@ -110,7 +110,7 @@ def codecs() -> None:
         print(f"code {list(shape)}, spike rate {mean:.0%}, entropy {least:.1f} bytes")
         print(f"{'':>14} {'bytes':>7} {'x entropy':>10} {'encode us':>10} {'decode us':>10}")
         book = CodecBook(shape, [rates.tolist()])
-        for name in CODEC_NAMES:
+        for name in codec_names():
             encode = partial(book.encoder(name), code, 0)
             wire_id, payload = encode()
             times = _medians_us((encode, partial(book.decode, wire_id, payload, 0)))
