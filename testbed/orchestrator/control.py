@@ -14,9 +14,9 @@ import zmq
 from testbed.deploy.deployer import WorkerProcess
 from testbed.errors import LinkError
 from testbed.link import messages
+from testbed.link.doors import Doorkeeper
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
-from testbed.link.transport import Doorkeeper
 from testbed.orchestrator.participants import Participant
 from testbed.orchestrator.worker import Worker
 

@@ -23,7 +23,7 @@ from testbed.deploy.deployer import Claim
 from testbed.deploy.ssh import SshDeployer
 from testbed.errors import ConnectionLost, DeployError
 from testbed.record.reader import read_campaign
-from testbed.steward.service import SILENCE_S
+from testbed.steward.inbox import SILENCE_S
 from tests.sshd import SSHD, Lan, Node, lan, marked
 
 pytestmark = pytest.mark.timeout(300)
