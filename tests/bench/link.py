@@ -23,10 +23,13 @@ import zmq
 from numpy.typing import NDArray
 
 from testbed.link import frames
+from testbed.link.client import DataClient
 from testbed.link.codec import Codec, CodecBook, Packed, codec_names
-from testbed.link.frames import Frame, Kind
+from testbed.link.deadline import Deadline
+from testbed.link.frames import Frame
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.transport import DataClient, DataServer
+from testbed.link.kinds import Kind
+from testbed.link.server import DataServer
 
 Keys: TypeAlias = KeyPair | None
 RoundTrip: TypeAlias = Callable[[], object]
@@ -199,10 +202,10 @@ def _ours(size: int, server: Keys, client: Keys) -> Iterator[RoundTrip]:
     allowed = [] if client is None else [client.public]
     with (
         _served(_serve_ours, server, allowed) as endpoint,
-        DataClient(endpoint, client, public, TIMEOUT_MS) as link,
+        DataClient(endpoint, client, public) as link,
     ):
-        link.connect()
-        yield lambda: frames.unpack(link.request(frames.pack(message)), size)
+        link.connect(Deadline(TIMEOUT_MS))
+        yield lambda: frames.unpack(link.request(frames.pack(message), Deadline(TIMEOUT_MS)), size)
 
 
 def _serve_ours(pipe: Connection, keys: Keys, allowed: list[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.summary import summary_columns
 from testbed.link.codec import codec_named
-from testbed.worker.edge import PASS_STRIDE
+from testbed.worker.loop import PASS_STRIDE
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
 
