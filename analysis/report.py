@@ -91,7 +91,7 @@ def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
     for cell in cells:
         manifest = cell.manifest
-        for node in manifest.nodes.values():
+        for node in (*manifest.role("edge"), *manifest.role("cloud")):
             emulates = node.profile.emulates
             text = f"{node.id} ({node.profile.kind})" + (f", in place of: {emulates.board}" if emulates else "")
             found.setdefault(node.role, []).append(text)
