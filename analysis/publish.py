@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.figures import draw_or_why, save
-from analysis.metrics import Measured, measure
+from analysis.figures.drawing import draw_or_why, save
+from analysis.metrics.measured import Measured
+from analysis.metrics.registry import measure
 from analysis.report import write_report
 from analysis.summary import write_summary
-from analysis.tables import Table, table, write_tables
+from analysis.tables import table, write_tables
+from analysis.texts import Table
 from testbed.record.reader import Cell
 
 

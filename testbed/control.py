@@ -15,9 +15,9 @@ from testbed.deploy.deployer import WorkerProcess, log_tail
 from testbed.errors import LinkError, WorkerError
 from testbed.link import messages
 from testbed.link.clock import Exchange
+from testbed.link.doors import Doorkeeper
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
-from testbed.link.transport import Doorkeeper
 from testbed.record.documents import Role
 
 TICK_S = 0.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
@@ -22,14 +21,14 @@ IncludeInvalid = Annotated[bool, typer.Option("--include-invalid", help="draw ce
 
 def show(folder: Shown) -> None:
     """Print the table of an experiment's results, or what a model artefact is."""
-    from analysis.codes import describe_model
-    from analysis.metrics import measure
+    from analysis.metrics.registry import measure
+    from analysis.model import describe_model
     from analysis.tables import table
     from testbed.record.reader import read_campaign
     from testbed.runtime.artefact import CARD_NAME, load_card
 
     if (folder / CARD_NAME).exists():
-        for headers, rows in describe_model(msgspec.to_builtins(load_card(folder))):
+        for headers, rows in describe_model(load_card(folder)):
             print_rows(headers, rows)
     else:
         print_rows(*table(measure(read_campaign(folder))))
@@ -37,8 +36,8 @@ def show(folder: Shown) -> None:
 
 def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
     """Draw the figures of an experiment's results."""
-    from analysis.figures import draw, save
-    from analysis.metrics import measure
+    from analysis.figures.drawing import draw, save
+    from analysis.metrics.registry import measure
     from testbed.record.reader import read_campaign
 
     for path in save(folder, draw(measure(read_campaign(folder)), include_invalid)):
@@ -47,7 +46,7 @@ def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> N
 
 def tables(folder: ResultsFolder) -> None:
     """Write summary.csv, and the table as Markdown and LaTeX."""
-    from analysis.metrics import measure
+    from analysis.metrics.registry import measure
     from analysis.summary import write_summary
     from analysis.tables import write_tables
     from testbed.record.reader import read_campaign
@@ -59,8 +58,8 @@ def tables(folder: ResultsFolder) -> None:
 
 def report(folder: ResultsFolder) -> None:
     """Write report.html: one file with tables, figures, and how sure they are."""
-    from analysis.figures import draw_or_why
-    from analysis.metrics import measure
+    from analysis.figures.drawing import draw_or_why
+    from analysis.metrics.registry import measure
     from analysis.report import write_report
     from testbed.record.reader import read_campaign
 

@@ -10,7 +10,7 @@ import pydantic
 
 from testbed.config import PlacedError, Strict
 from testbed.experiment.exits import Exit
-from testbed.link.codec import CODEC_NAMES
+from testbed.link.codec import codec_names
 from testbed.modes import facts_of, mode_names
 
 RESERVED = ("models", "bundles", "data", "reference")
@@ -32,8 +32,8 @@ def _mode(name: str) -> str:
 
 
 def _codec(name: str) -> str:
-    if name not in CODEC_NAMES:
-        raise ValueError(f"expected {_any_of(CODEC_NAMES)}")
+    if name not in codec_names():
+        raise ValueError(f"expected {_any_of(codec_names())}")
     return name
 
 
@@ -81,7 +81,7 @@ class CellSpec(Strict):
     def _fits_its_mode(self) -> CellSpec:
         facts = facts_of(self.mode)
         if facts.needs_codec and self.codec is None:
-            raise ValueError(f"a {self.mode} cell needs a codec: {_any_of(CODEC_NAMES)}")
+            raise ValueError(f"a {self.mode} cell needs a codec: {_any_of(codec_names())}")
         if not facts.needs_codec and self.codec is not None:
             coded = [name for name in mode_names() if facts_of(name).needs_codec]
             raise ValueError(f"a codec belongs to {_any_of(coded)}, not to {self.mode}")

@@ -17,7 +17,7 @@ from devices.profile import Profile
 from testbed.record.exits import Accumulate, Policy
 from testbed.record.mode import Sends
 from testbed.record.schema import ClockRecord
-from testbed.runtime.artefact import ModelCard
+from testbed.runtime.artefact import ModelCard as ModelCard
 
 Role: TypeAlias = Literal["edge", "cloud"]
 State: TypeAlias = Literal["complete", "failed", "aborted"]
@@ -221,6 +221,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def role(self, role: Role) -> list[NodeRecord]:
         """The participants of a role, in the order of their ids; empty where the role takes no part."""
         return [self.nodes[name] for name in sorted(self.nodes) if self.nodes[name].role == role]
+
+    @property
+    def taking_part(self) -> list[NodeRecord]:
+        """The nodes that answer requests: where nothing is sent, the edges alone."""
+        return [node for node in self.nodes.values() if node.role == "edge" or self.sends != "nothing"]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

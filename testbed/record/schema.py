@@ -135,37 +135,3 @@ class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     estimates: list[ClockEstimate]
     lines: list[ClockLine]
-
-
-SUMMARY_COLUMNS = (
-    "cell",
-    "label",
-    "mode",
-    "accuracy",
-    "accuracy_drop_points",
-    "accuracy_drop_points_lo",
-    "accuracy_drop_points_hi",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "latency_p99_ms",
-    "latency_speedup",
-    "latency_speedup_lo",
-    "latency_speedup_hi",
-    "energy_mj",
-    "energy_mj_ci95",
-    "energy_net_mj",
-    "energy_saving_pct",
-    "energy_saving_pct_lo",
-    "energy_saving_pct_hi",
-    "energy_source",
-    "cloud_energy_mj",
-    "energy_op_count_mj",
-    "compression",
-    "payload_up_bytes",
-    "wire_up_bytes",
-    "reduction_vs_float32",
-    "reduction_vs_packed",
-    "mean_exit_timestep",
-    "valid",
-    "reasons",
-)

@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from devices.activity import Activity, ActivityWriter
+from devices.activity import ActivityWriter
 from devices.base.errors import DeviceError
-from devices.base.power import Capability
 from devices.base.rowlog import RowLog
 from devices.board import identify
-from devices.emulation import Slowdown
+from devices.emulation import Slowdown, Tempo
 from devices.machine import Machine
 from devices.power.client import PowerSampler
 from devices.power.sampler import SamplerReport
@@ -21,10 +20,9 @@ from devices.profile import Settings
 from devices.settings import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
-from testbed.record.documents import BoardFacts, Finished
+from testbed.modes.kit import Kit
+from testbed.record.documents import BackboneForm, BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
-
-PROGRESS_S = 0.2
 
 
 class Station:
@@ -43,18 +41,21 @@ class Station:
             _made.append(self._settings)
             self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
-        self.slowdown = Slowdown(1.0 if emulates is None else emulates.slowdown)
         self._activity = None if emulates is None else ActivityWriter(self.folder / "activity")
+        self.tempo = Tempo(Slowdown(1.0 if emulates is None else emulates.slowdown), self._activity)
         self._sampler: PowerSampler | None = None
         if load.profile.power:
             self._sampler = PowerSampler.start(
                 load.profile, node, self.folder / "power.jsonl", self.folder / "activity"
             )
 
-    @property
-    def capabilities(self) -> list[Capability]:
-        """What the node's power sources said of themselves."""
-        return [] if self._sampler is None else self._sampler.capabilities
+    def loaded(self, kit: Kit) -> Loaded:
+        """What the node's power sources said of themselves, and in which form the backbone runs here, if it does."""
+        backbone = kit.loaded_backbone
+        return Loaded(
+            power=[] if self._sampler is None else self._sampler.capabilities,
+            backbone=None if backbone is None else BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms),
+        )
 
     def log(self, table: str) -> RowLog:
         """The row log of a table, opened when first asked for."""
@@ -71,11 +72,6 @@ class Station:
     def phase(self, name: str) -> None:
         """Record that a phase begins."""
         self.event("phase", phase=name)
-
-    def set(self, activity: Activity) -> None:
-        """Tell an emulated board's power model what the board does; on a real one the sensor knows."""
-        if self._activity is not None:
-            self._activity.set(activity)
 
     def idle(self, seconds: float, phase: str) -> None:
         """Do nothing, metered, for a while."""

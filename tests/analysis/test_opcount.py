@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.metrics import measure
-from analysis.opcount import op_count
+from analysis.metrics import op_count
+from analysis.metrics.registry import measure
 from analysis.publish import publish
 from analysis.summary import write_summary
 from analysis.tables import markdown, table, write_tables
 from testbed.errors import RecordError
 from testbed.runtime.artefact import OpCost, OpCounts
+from tests.analysis.measuring import value
 from tests.made import records
 
 RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
@@ -30,7 +31,7 @@ def counts(*, edge: float = 1e6, full: float = 8e6, timesteps: int = 4) -> OpCou
 
 def test_each_mode_costs_the_edge_what_it_runs_there(make_cell) -> None:
     energies = {
-        mode: op_count(make_cell(mode, mode, op_counts=counts()))
+        mode: value(op_count.METRIC, make_cell(mode, mode, op_counts=counts()))
         for mode in ("edge_only", "co_inference", "cloud_only")
     }
     # 4 timesteps of 1e6 pJ are 4 µJ are 0.004 mJ.
@@ -44,12 +45,12 @@ def test_an_early_exit_costs_what_was_run_until_then(make_cell) -> None:
     cell = make_cell("exits", rule=RULE, op_counts=counts())
     exits = cell.requests["exit_timestep"].to_numpy()
     assert len(np.unique(exits)) > 1
-    assert op_count(cell).compute_mj == pytest.approx(1e-3 * exits.mean())
+    assert value(op_count.METRIC, cell).compute_mj == pytest.approx(1e-3 * exits.mean())
 
 
 def test_requests_without_an_answer_do_not_count(make_cell) -> None:
     cell = make_cell("lossy", op_counts=counts(), outcomes=dict.fromkeys(range(39), "timeout"))
-    assert op_count(cell).compute_mj == pytest.approx(0.004)
+    assert value(op_count.METRIC, cell).compute_mj == pytest.approx(0.004)
 
 
 def test_a_model_without_counts_leaves_everything_blank(make_cell, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_model_without_counts_leaves_everything_blank(make_cell, tmp_path: Pat
 def test_counts_that_do_not_fit_the_requests_are_that_cells_problem(make_cell) -> None:
     short = make_cell("short", op_counts=counts(timesteps=2))
     with pytest.raises(RecordError, match="op_counts do not fit"):
-        op_count(short)
+        value(op_count.METRIC, short)
     first, second = measure([short, make_cell("fine", op_counts=counts())])
     assert first.valid is False
     assert second.valid is True

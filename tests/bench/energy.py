@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.energy import Meter, combine
+from analysis.energy import combine, draw
 from devices.base.power import Rail
 from testbed.record.metering import Sensor
+from testbed.record.power import Source, Window
 from tests.analysis.sensors import Chip, Load
 
 RUNS = 200
@@ -44,10 +45,10 @@ def _row(averaging_s: float, rate_hz: float, variation: float) -> None:
             load = Load(np.concatenate(([0.0], t_s, [t_s[-1] + 5])), np.concatenate(([REST_MW], mw, [REST_MW] * 2)))
             chip = Chip(averaging_s, rate_hz, jitter_s=0.0005, block_at_s=rng.uniform(0, averaging_s))
             trace = chip.read(load, 2 + rng.uniform(0, 1 / rate_hz), t_s[-1] + 4, rng)
-            meter = Meter("board", "ina", "module", {"VDD_IN": trace}, sensor)
-            draws.append(meter.draw(round(5e9), round(t_s[-1] * 1e9)).per(count))
+            meter = Source("board", "ina", "module", sensor, 1e3 / rate_hz, {"VDD_IN": trace})
+            draws.append(draw(meter, Window(round(5e9), round(t_s[-1] * 1e9), count)).per(count))
             truths.append(float(parts_s @ mw) / count)
-        found, truth = combine(meter, draws).gross, float(np.mean(truths))
+        found, truth = combine(meter, dict(enumerate(draws))).gross, float(np.mean(truths))
         errors.append(abs(found.mean - truth) / truth)
         halves.append((found.half or 0.0) / truth)
     p50, p95 = np.percentile(errors, [50, 95])

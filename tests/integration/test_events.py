@@ -19,9 +19,11 @@ from testbed.deploy.local import LocalDeployer
 from testbed.errors import WorkerError
 from testbed.experiment import Deadlines
 from testbed.link import frames as wire
-from testbed.link.frames import Frame, Kind
+from testbed.link.client import DataClient
+from testbed.link.deadline import Deadline
+from testbed.link.frames import Frame
+from testbed.link.kinds import Kind
 from testbed.link.messages import CellConfig, ExitConfig, Load
-from testbed.link.transport import DataClient
 from testbed.orchestrator import Attempt, Orchestrator
 from testbed.record.log import read_rows
 from testbed.record.schema import RequestRow, TimestepRow
@@ -214,10 +216,11 @@ def test_an_input_that_lacks_a_frame_is_refused_and_the_next_one_is_answered(mod
     cloud = CloudWork(load, "events-cloud", threading.Event())
     sample = events(SAMPLES, 100)[0].tobytes()
     try:
-        with DataClient(cloud.loaded.data_endpoint or "", None, None, 5000) as edge:
-            edge.connect()
-            short = wire.unpack(edge.request(wire.pack(Frame(Kind.INPUT, 1, payload=sample[:length]))), 1 << 16)
-            whole = wire.unpack(edge.request(wire.pack(Frame(Kind.INPUT, 2, payload=sample))), 1 << 16)
+        soon = Deadline(5000)
+        with DataClient(cloud.loaded.data_endpoint or "", None, None) as edge:
+            edge.connect(soon)
+            short = wire.unpack(edge.request(wire.pack(Frame(Kind.INPUT, 1, payload=sample[:length])), soon), 1 << 16)
+            whole = wire.unpack(edge.request(wire.pack(Frame(Kind.INPUT, 2, payload=sample)), soon), 1 << 16)
     finally:
         cloud.finish()
     assert (short.kind, whole.kind) == (Kind.REFUSED, Kind.RESULT)

@@ -16,11 +16,17 @@ import pytest
 import zmq
 
 from testbed.errors import LinkError
+from testbed.link.client import DataClient, LinkTimeout
+from testbed.link.deadline import Deadline
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.transport import DataClient, DataServer, LinkTimeout
+from testbed.link.server import DataServer
 
 WAIT_MS = 10_000
 CLOUD, EDGE = new_keypair(), new_keypair()
+
+
+def soon() -> Deadline:
+    return Deadline(WAIT_MS)
 
 
 class Cloud:
@@ -37,10 +43,8 @@ class Cloud:
             **options,
         )
 
-    def edge(
-        self, keys: KeyPair | None = EDGE, server: str | None = CLOUD.public, timeout_ms: int = WAIT_MS
-    ) -> DataClient:
-        return DataClient(self.server.endpoint, keys, server, timeout_ms)
+    def edge(self, keys: KeyPair | None = EDGE, server: str | None = CLOUD.public) -> DataClient:
+        return DataClient(self.server.endpoint, keys, server)
 
     def recv(self) -> tuple[bytes, bytes]:
         received = self.server.recv(WAIT_MS)
@@ -80,10 +84,10 @@ def test_messages_come_back_from_another_process(curve: bool):
         process.stdin.flush()
         endpoint = process.stdout.readline().strip()
         keys, server = (EDGE, CLOUD.public) if curve else (None, None)
-        with DataClient(endpoint, keys, server, WAIT_MS) as edge:
-            edge.connect()
+        with DataClient(endpoint, keys, server) as edge:
+            edge.connect(soon())
             for message in (b"", b"x", bytes(range(256)) * 1024, b"stop"):
-                assert edge.request(message) == message
+                assert edge.request(message, soon()) == message
         process.stdin.close()
         assert process.wait(timeout=10) == 0
 
@@ -91,20 +95,20 @@ def test_messages_come_back_from_another_process(curve: bool):
 def test_each_edge_gets_its_own_answers(open_cloud):
     cloud = open_cloud()
     with cloud.edge() as first, cloud.edge() as second:
-        first.connect()
-        second.connect()
-        first.send(b"1")
-        second.send(b"2")
+        first.connect(soon())
+        second.connect(soon())
+        first.send(b"1", soon())
+        second.send(b"2", soon())
         for peer, data in (cloud.recv(), cloud.recv()):
             assert cloud.server.send(peer, data * 3)
-        assert second.recv() == b"222"
-        assert first.recv() == b"111"
+        assert second.recv(soon()) == b"222"
+        assert first.recv(soon()) == b"111"
 
 
 def test_an_edge_with_a_key_that_is_not_allowed_is_told_so_and_reported(open_cloud):
     cloud, stranger = open_cloud(), new_keypair()
     with cloud.edge(keys=stranger) as edge, pytest.raises(LinkError, match=r"refuses our CURVE key"):
-        edge.connect()
+        edge.connect(soon())
     name, detail = cloud.event()
     assert name == "peer_refused"
     assert detail == {"reason": "key not allowed", "address": "127.0.0.1", "key": stranger.public}
@@ -120,7 +124,7 @@ def test_security_that_does_not_match_fails_at_once_on_both_sides(open_cloud, cl
     with cloud.edge(edge_keys, server) as edge:
         start = time.monotonic()
         with pytest.raises(LinkError, match="handshake failed"):
-            edge.connect()
+            edge.connect(soon())
         assert time.monotonic() - start < WAIT_MS / 2000
     assert cloud.event() == ("peer_refused", {"reason": "the handshake failed"})
 
@@ -128,10 +132,10 @@ def test_security_that_does_not_match_fails_at_once_on_both_sides(open_cloud, cl
 def test_a_refused_stranger_does_not_disturb_the_others(open_cloud):
     cloud = open_cloud()
     with cloud.edge() as edge:
-        edge.connect()
+        edge.connect(soon())
         with cloud.edge(keys=new_keypair()) as stranger, pytest.raises(LinkError):
-            stranger.connect()
-        edge.send(b"still here")
+            stranger.connect(soon())
+        edge.send(b"still here", soon())
         assert cloud.recv()[1] == b"still here"
 
 
@@ -140,33 +144,33 @@ def test_connecting_where_nothing_listens_ends_at_the_deadline():
         held.bind(("127.0.0.1", 0))  # bound, so that nobody else takes it, but not listening
         endpoint = f"tcp://127.0.0.1:{held.getsockname()[1]}"
         with (
-            DataClient(endpoint, None, None, timeout_ms=200) as edge,
+            DataClient(endpoint, None, None) as edge,
             pytest.raises(LinkError, match=rf"{endpoint}: .* within 200 ms: nothing listens"),
         ):
-            edge.connect()
+            edge.connect(Deadline(200))
 
 
 def test_connecting_to_something_mute_ends_at_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
         with (
-            DataClient(endpoint, EDGE, CLOUD.public, timeout_ms=200) as edge,
+            DataClient(endpoint, EDGE, CLOUD.public) as edge,
             pytest.raises(LinkError, match="handshake did not finish"),
         ):
-            edge.connect()
+            edge.connect(Deadline(200))
 
 
 def test_a_wrong_endpoint_is_a_link_error():
     with (
-        DataClient("tcp://nowhere", None, None, 200) as edge,
+        DataClient("tcp://nowhere", None, None) as edge,
         pytest.raises(LinkError, match="not an endpoint"),
     ):
-        edge.connect()
+        edge.connect(soon())
 
 
 def test_half_a_set_of_keys_is_refused():
     with pytest.raises(LinkError, match="needs both"):
-        DataClient("tcp://127.0.0.1:1", EDGE, None, 200)
+        DataClient("tcp://127.0.0.1:1", EDGE, None)
 
 
 def test_a_port_in_use_says_which_and_what_to_do():
@@ -184,12 +188,12 @@ def test_an_address_of_another_node_says_so():
 
 def test_no_answer_is_a_timeout_and_the_late_one_still_comes(open_cloud):
     cloud = open_cloud()
-    with cloud.edge(timeout_ms=500) as edge:
-        edge.connect()
+    with cloud.edge() as edge:
+        edge.connect(soon())
         with pytest.raises(LinkTimeout, match="no reply within 500 ms"):
-            edge.request(b"slow")
+            edge.request(b"slow", Deadline(500))
         cloud.server.send(cloud.recv()[0], b"late")
-        assert edge.recv() == b"late"
+        assert edge.recv(soon()) == b"late"
 
 
 def test_nothing_to_receive_is_none(open_cloud):
@@ -207,8 +211,8 @@ def test_an_answer_to_a_peer_that_is_gone_is_an_event(open_cloud):
 def test_a_peer_that_does_not_read_does_not_hold_up_the_cloud(open_cloud):
     cloud = open_cloud()
     with cloud.edge() as edge:
-        edge.connect()
-        edge.send(b"hello")
+        edge.connect(soon())
+        edge.send(b"hello", soon())
         peer, _ = cloud.recv()
         # The queues of both sides and the kernel's buffers are finite, so this ends.
         while cloud.server.send(peer, bytes(1 << 20)):
@@ -221,8 +225,8 @@ def test_a_peer_that_does_not_read_does_not_hold_up_the_cloud(open_cloud):
 def test_a_message_of_the_allowed_size_arrives(open_cloud, curve: bool, size: int):
     cloud = open_cloud(CLOUD if curve else None, max_message_bytes=size)
     with cloud.edge(EDGE, CLOUD.public) if curve else cloud.edge(None, None) as edge:
-        edge.connect()
-        edge.send(bytes(size))
+        edge.connect(soon())
+        edge.send(bytes(size), soon())
         assert cloud.recv()[1] == bytes(size)
 
 
@@ -238,8 +242,8 @@ def test_a_message_larger_than_allowed_costs_its_sender_the_connection_and_never
         monitor.close(linger=0)
     assert cloud.server.recv(0) is None
     with cloud.edge(None, None) as edge:
-        edge.connect()
-        edge.send(b"after")
+        edge.connect(soon())
+        edge.send(b"after", soon())
         assert cloud.recv()[1] == b"after"
 
 
@@ -272,8 +276,8 @@ def test_garbage_on_the_port_is_hung_up_on_and_survived(open_cloud, garbage: byt
             while scanner.recv(1000):
                 pass
     with cloud.edge() as edge:
-        edge.connect()
-        edge.send(b"after")
+        edge.connect(soon())
+        edge.send(b"after", soon())
         assert cloud.recv()[1] == b"after"
 
 
@@ -304,9 +308,9 @@ def test_an_edge_finds_the_cloud_again_after_the_connection_was_cut(open_cloud):
         first = threading.Thread(target=carry)
         first.start()
         endpoint = f"tcp://127.0.0.1:{relay.getsockname()[1]}"
-        with DataClient(endpoint, EDGE, CLOUD.public, WAIT_MS) as edge:
-            edge.connect()
-            edge.send(b"one")
+        with DataClient(endpoint, EDGE, CLOUD.public) as edge:
+            edge.connect(soon())
+            edge.send(b"one", soon())
             assert cloud.recv()[1] == b"one"
             cut.set()
             first.join()
@@ -315,7 +319,7 @@ def test_an_edge_finds_the_cloud_again_after_the_connection_was_cut(open_cloud):
             second.start()
             # What is sent before the cut is noticed is lost; a caller's timeout covers it.
             while (received := cloud.server.recv(100)) is None:
-                edge.send(b"two")
+                edge.send(b"two", soon())
             assert received[1] == b"two"
         cut.set()
         second.join()
@@ -325,7 +329,7 @@ def test_closing_leaves_no_thread_and_no_open_port(open_cloud):
     before = threading.active_count()
     cloud = open_cloud()
     edge = cloud.edge()
-    edge.connect()
+    edge.connect(soon())
     assert threading.active_count() > before
     edge.close()
     edge.close()

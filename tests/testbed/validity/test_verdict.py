@@ -61,14 +61,14 @@ def cell(**changes):
         "power": samples(),
         "events": events,
         "clock": [estimate("before", 0), estimate("after", 900_000)],
-        "clock_lines": [clock_line(100.0)],
+        "clock_lines": [clock_line(100.0), *steady_lines()],
         "nodes": {"board": edge, "server": cloud},
         "sends": "code",
     }
     for name, change in changes.items():
         changed = change(parts[name])
         parts[name] = parts[name] if changed is None else changed
-    manifest = SimpleNamespace(nodes=parts.pop("nodes"), sends=parts.pop("sends"))
+    manifest = records.manifest(parts.pop("nodes").values(), repeats=REPEATS, sends=parts.pop("sends"))
     return SimpleNamespace(manifest=manifest, **parts)
 
 
@@ -83,6 +83,14 @@ def clock_line(skew_ppm):
     return ClockLine(
         node="board", repeat=0, t_ns=0, offset_ns=0, bound_ns=1, skew_ppm=skew_ppm, skew_bound_ppm=5.0, straight=True
     )
+
+
+def steady_lines():
+    """The clocks that no test of clocks is about."""
+    return [
+        replace(clock_line(0.0), node=node, repeat=repeat)
+        for node, repeat in (("board", 1), ("server", 0), ("server", 1))
+    ]
 
 
 def failing(count):

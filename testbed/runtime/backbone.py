@@ -1,11 +1,12 @@
-"""What runs of a network on one node alone: its stem, and the uncompressed backbone in its faster exported form."""
+"""What runs of a network on one node: timestep by timestep, and the uncompressed backbone in its faster form."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,27 @@ from testbed.runtime.onnx import OnnxGraph
 TRIALS = 7
 
 
-def currents(stem: OnnxGraph, x: NDArray[np.uint8], timesteps: int) -> Iterator[NDArray[np.float32]]:
-    """What the first neuron gets at each timestep, computed when it is asked for.
+class Stepped:
+    """A network that takes its input timestep by timestep: its stem, and the step graph of what follows."""
 
-    A still image [1, C, H, W] goes through the stem once, event frames [1, T, C, H, W] one by one.
-    """
-    still = stem.run(x) if x.ndim == 4 else None
-    for timestep in range(timesteps):
-        yield stem.run(x[:, timestep]) if still is None else still
+    def __init__(self, stem: OnnxGraph, step: OnnxGraph, timesteps: int) -> None:
+        self._stem, self._step, self._timesteps = stem, step, timesteps
+
+    def outputs(self, x: NDArray[np.uint8]) -> Iterator[NDArray[Any]]:
+        """What comes out of each timestep, without its batch of one; computed when it is asked for."""
+        state = self._step.initial_state()
+        for current in self._currents(x):
+            y, state = self._step.step(current, state)
+            yield y[0]
+
+    def _currents(self, x: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
+        """What the first neuron gets at each timestep.
+
+        A still image [1, C, H, W] goes through the stem once, event frames [1, T, C, H, W] one by one.
+        """
+        still = self._stem.run(x) if x.ndim == 4 else None
+        for timestep in range(self._timesteps):
+            yield self._stem.run(x[:, timestep]) if still is None else still
 
 
 class Backbone:
@@ -35,8 +49,8 @@ class Backbone:
 
     def __init__(self, artefact: Path, card: ModelCard, threads: int, provider: str) -> None:
         self.timesteps = card.timesteps
-        self._stem = OnnxGraph(artefact / "full_stem.onnx", threads, provider)
-        self._step = OnnxGraph(artefact / "full_step.onnx", threads, provider)
+        stem, step = (OnnxGraph(artefact / f"full_{part}.onnx", threads, provider) for part in ("stem", "step"))
+        self._steps = Stepped(stem, step, card.timesteps)
         self._whole = OnnxGraph(artefact / "full.onnx", threads, provider)
         blank = np.zeros((1, *card.sample_shape), dtype=np.uint8)
         self.trial_ms = {"whole": _median_ms(self.run_whole, blank), "steps": _median_ms(self.run_steps, blank)}
@@ -49,16 +63,10 @@ class Backbone:
 
     def run_steps(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Timestep by timestep."""
-        state = self._step.initial_state()
-        logits = []
-        for current in currents(self._stem, x, self.timesteps):
-            y, state = self._step.step(current, state)
-            logits.append(y[0])
-        return np.stack(logits)
+        return np.stack(list(self._steps.outputs(x)))
 
 
-def _median_ms(run: object, x: NDArray[np.uint8]) -> float:
-    assert callable(run)
+def _median_ms(run: Callable[[NDArray[np.uint8]], object], x: NDArray[np.uint8]) -> float:
     run(x)
     times = []
     for _ in range(TRIALS):
