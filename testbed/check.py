@@ -22,7 +22,7 @@ from testbed.errors import DeployError, TestbedError
 from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import deployer
-from testbed.worker.check import CheckAnswer, CheckLine, CheckOrder
+from testbed.worker.check.answer import CheckAnswer, CheckLine, CheckOrder
 
 MODULE = "testbed.worker.check"
 DEADLINE_S = 120.0
