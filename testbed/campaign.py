@@ -29,13 +29,16 @@ from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.data.datasets import load, source_digest
 from testbed.deploy.deployer import Claim
+from testbed.deploy.reach import deployer
 from testbed.errors import DeployError, ExperimentError, ModelError, NodeFailures, RecordError, TestbedError
 from testbed.experiment import CellSpec, Experiment, label, load_experiment
 from testbed.experiment.exitrule import ExitRule, resolve
 from testbed.link.codec import CodecBook, CodecError
 from testbed.link.messages import CellConfig
 from testbed.modes import facts_of
-from testbed.orchestrator import ATTEMPT_FILE, Attempt, Orchestrator, deployer
+from testbed.orchestrator import Attempt, Orchestrator, Participant, taking_part
+from testbed.orchestrator.participants import participants
+from testbed.orchestrator.repeat import ATTEMPT_FILE
 from testbed.record.documents import (
     AttemptRecord,
     CellDocument,
@@ -101,7 +104,7 @@ class Plan:
 
     experiment: Experiment
     folder: Path
-    profiles: dict[Role, Profile]
+    nodes: list[Participant]
     bundle: Path
     bundle_card: BundleCard
     samples: int
@@ -196,7 +199,8 @@ def plan(
         cell = document_digest(document)[:CELL_DIGITS]
         text = label(spec, card.compression or 32.0)
         cells.append(PlannedCell(spec, rule, position, text, cell, folder / cell, artefacts[spec.model], card, config))
-    return Plan(experiment, folder, profiles, bundle, bundle_card, samples, code, cells)
+    nodes = participants(profiles.items())
+    return Plan(experiment, folder, nodes, bundle, bundle_card, samples, code, cells)
 
 
 def complete_attempt(folder: Path, repeat: int) -> Path | None:
@@ -216,7 +220,7 @@ class Campaign:
         claim = Claim(
             f"{getpass.getuser()}@{socket.gethostname()}", plan.experiment.name, uuid.uuid4().hex[:CELL_DIGITS]
         )
-        self._deployers = {role: deployer(profile, claim) for role, profile in plan.profiles.items()}
+        self._deployers = {node.id: deployer(node.profile, claim) for node in plan.nodes}
         self._task: asyncio.Task[Any] | None = None
         self.interrupts = 0
 
@@ -298,7 +302,7 @@ class Campaign:
                 exit=None if cell.rule is None else cell.rule.config,
                 timeout_ms=scenario.timeout_ms,
             ),
-            profiles=self.plan.profiles,
+            participants=taking_part(self.plan.nodes, spec.mode),
             artefact=cell.artefact,
             artefact_hash=cell.card.hash,
             bundle=self.plan.bundle,
@@ -336,9 +340,9 @@ class Campaign:
             if (found := complete_attempt(cell.folder, repeat)) is not None
         }
         nodes: dict[str, NodeRecord] = {}
-        for role, profile in self.plan.profiles.items():
-            repeats = {str(repeat): attempt.nodes[profile.name] for repeat, attempt in attempts.items()}
-            nodes[profile.name] = NodeRecord(id=profile.name, role=role, profile=profile, repeats=repeats)
+        for node in taking_part(self.plan.nodes, cell.spec.mode):
+            repeats = {str(repeat): attempt.nodes[node.id] for repeat, attempt in attempts.items()}
+            nodes[node.id] = NodeRecord(id=node.id, role=node.role, profile=node.profile, repeats=repeats)
         data = self.plan.bundle_card
         manifest = Manifest(
             schema=SCHEMA_VERSION,

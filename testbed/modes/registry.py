@@ -1,8 +1,7 @@
-"""Every mode by its name: the testbed's own, and those of installed packages.
+"""Every mode by its name. What is read here needs nothing heavy, so that an experiment is checked at once.
 
 A package adds one by an entry point `NAME = "module:MODE"` in the group `testbed.modes`. `MODE` is a `Mode` whose facts
-have that name. The package must be installed on both nodes and on the workstation. The testbed's own need nothing heavy
-to be read, so that an experiment is checked at once.
+have that name. The package must be installed on both nodes and on the workstation.
 """
 
 from __future__ import annotations
@@ -20,21 +19,25 @@ from testbed.modes.mode import Mode
 from testbed.record.mode import ModeFacts
 
 GROUP = "testbed.modes"
-_SHIPPED: tuple[Mode, ...] = (EdgeOnly(), CloudOnly(), CoInference())
-OWN: dict[str, Mode] = {mode.facts.name: mode for mode in _SHIPPED}
+_IN_ORDER: tuple[Mode, ...] = (EdgeOnly(), CloudOnly(), CoInference())
+MODES: dict[str, Mode] = {mode.facts.name: mode for mode in _IN_ORDER}
 
 
 @functools.cache
 def modes() -> Mapping[str, Mode]:
-    """Name → mode; the packages installed are looked through once in a process.
+    """Name → mode, the testbed's own first; the packages installed are looked through once in a process.
 
     Raises:
         ExperimentError: what a package adds is no mode.
-        TestbedError: it cannot be loaded, or takes a name that another has.
+        TestbedError: it cannot be loaded, or takes a name that is the testbed's own.
     """
-    found = with_plugins(GROUP, OWN)
+    found = with_plugins(GROUP, MODES)
     for name, mode in found.items():
-        _check(name, mode)
+        if not _is_mode(name, mode):
+            raise ExperimentError(
+                f"the plug-in {name!r} of {GROUP} is no mode: it must be an object with `facts`, a ModeFacts with "
+                f"name={name!r}, and with edge and cloud (docs/extending.md)"
+            )
     return found
 
 
@@ -63,11 +66,7 @@ def facts_of(name: str) -> ModeFacts:
     return mode_named(name).facts
 
 
-def _check(name: str, mode: Any) -> None:
+def _is_mode(name: str, mode: Any) -> bool:
     facts = getattr(mode, "facts", None)
-    whole = isinstance(facts, ModeFacts) and facts.name == name and callable(getattr(mode, "edge", None))
-    if isinstance(mode, type) or not whole or not callable(getattr(mode, "cloud", None)):
-        raise ExperimentError(
-            f"the plug-in {name!r} of {GROUP} is no mode: it must be an object with facts of that name, edge and cloud "
-            "(docs/extending.md)"
-        )
+    halves = all(callable(getattr(mode, half, None)) for half in ("edge", "cloud"))
+    return isinstance(facts, ModeFacts) and facts.name == name and halves and not isinstance(mode, type)

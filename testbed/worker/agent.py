@@ -66,10 +66,10 @@ def pong(ping: messages.ClockPing, t2_ns: int) -> messages.ClockPong:
 
 
 class Agent:
-    """One worker process: a control connection, and the work that its orders make."""
+    """One worker process: a control connection, and the work that its orders make, in the role that they give it."""
 
-    def __init__(self, role: Role, run: str, start: WorkerStart) -> None:
-        self.role, self.run, self.start = role, run, start
+    def __init__(self, run: str, start: WorkerStart) -> None:
+        self.run, self.start = run, start
         self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._context = zmq.Context()
@@ -129,7 +129,7 @@ class Agent:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 1000)
         socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
-        socket.setsockopt(zmq.IDENTITY, self.role.encode())
+        socket.setsockopt(zmq.IDENTITY, self.start.node.encode())
         socket.curve_publickey = self.start.keys.public.encode()
         socket.curve_secretkey = self.start.keys.secret.encode()
         socket.curve_serverkey = self.start.control_public.encode()
@@ -141,7 +141,6 @@ class Agent:
 
     def _hello(self) -> messages.Hello:
         return messages.Hello(
-            role=self.role,
             node=self.start.node,
             facts=HelloFacts(
                 pid=os.getpid(),
@@ -167,7 +166,7 @@ class Agent:
             while (message := self._jobs.get()) is not None:
                 try:
                     if isinstance(message.body, messages.Load):
-                        work = WORK[self.role](message.body, self.start.node, self._cancel)
+                        work = WORK[message.body.role](message.body, self.start.node, self._cancel)
                         answer: Body = work.loaded
                     elif work is None:
                         answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
@@ -203,4 +202,4 @@ class Agent:
                 self._send(outbox, 0, messages.Progress(done=done, total=len(body.samples)))
 
             return messages.Measured(detail=Measured(requests=work.measure(body, report)))
-        return messages.Fault(message=f"a {self.role} cannot {type(body).__name__}", kind="LinkError")
+        return messages.Fault(message=f"a cloud cannot {type(body).__name__}", kind="LinkError")
