@@ -23,7 +23,7 @@ from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import ControlHub, Worker
 from testbed.orchestrator.participants import participants
-from testbed.worker.check import CheckAnswer, CheckLine, CheckOrder
+from testbed.worker.check.answer import CheckAnswer, CheckLine, CheckOrder
 
 MODULE = "testbed.worker.check"
 DEADLINE_S = 120.0
