@@ -15,7 +15,7 @@ import yaml
 from devices.base.power import Capability, PowerRow, Rail
 from devices.machine import Machine
 from devices.profile import Profile, Runtime, Settings, SshReach
-from devices.settings import AppliedSettings
+from devices.settings.applied import AppliedSettings
 from testbed.worker.check.machine import check_data_plane, check_throttle
 from testbed.worker.check.power import power_line
 from tests.fakes.board import FakeBoard
@@ -84,7 +84,7 @@ def test_what_an_earlier_run_left_behind_is_put_back_and_said(board: FakeBoard, 
     before = board.settings
     code = (
         "import os, signal; from pathlib import Path; from devices.machine import Machine; from devices.profile import "
-        "Settings; from devices.settings import AppliedSettings; "
+        "Settings; from devices.settings.applied import AppliedSettings; "
         f"AppliedSettings(Machine(Path({str(board.root)!r})), Settings(nvpmodel=2), 'run 7, repeat 2, as orin-01'); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

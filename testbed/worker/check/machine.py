@@ -12,7 +12,7 @@ from devices import jetson
 from devices.base.errors import DeviceError
 from devices.machine import Machine
 from devices.profile import Profile, Settings
-from devices.settings import put_back_left_behind, unmet
+from devices.settings.applied import put_back_left_behind, unmet
 from testbed.worker.check.answer import CheckLine
 
 MIN_FREE_BYTES = 1 << 30
