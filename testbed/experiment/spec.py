@@ -12,9 +12,7 @@ from testbed.config import PlacedError, Strict
 from testbed.experiment.exits import Exit
 from testbed.link.codec import codec_names
 from testbed.modes import facts_of, mode_names
-
-RESERVED = ("models", "bundles", "data", "reference")
-"""Folders under results/ that are not an experiment's."""
+from testbed.record.layout import RESERVED
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 

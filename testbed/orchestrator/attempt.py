@@ -11,6 +11,7 @@ from testbed.link import messages
 from testbed.link.messages import CellConfig
 from testbed.orchestrator.participants import Participant
 from testbed.record.documents import Role
+from testbed.record.layout import AttemptFolder
 from testbed.record.metering import rest_s, window_s
 
 Phase = Callable[[str, int, int], None]
@@ -24,7 +25,7 @@ class Attempt:
     Folders are on the workstation; `samples` index the bundle, and each edge runs all of them.
     """
 
-    folder: Path
+    folder: AttemptFolder
     logs: Path
     repeat: int
     config: CellConfig

@@ -38,7 +38,7 @@ async def open_all(deployers: Mapping[str, Deployer], attempt: Attempt) -> None:
 
 async def fetch_all(deployers: Mapping[str, Deployer], run: str, attempt: Attempt) -> list[TestbedError]:
     """Fetch what the workers of a run recorded; returns what went wrong."""
-    fetches = (deployers[node.id].fetch(run, node.id, attempt.folder) for node in attempt.participants)
+    fetches = (deployers[node.id].fetch(run, node.id, attempt.folder.path) for node in attempt.participants)
     fetched = await asyncio.gather(*fetches, return_exceptions=True)
     for error in fetched:
         if error is not None and not isinstance(error, TestbedError):

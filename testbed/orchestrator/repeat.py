@@ -27,9 +27,6 @@ from testbed.record.documents import AttemptRecord, NodeRepeat
 from testbed.record.log import sync, write_json
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockRecord
 
-ATTEMPT_FILE = "attempt.json"
-"""Written last into an attempt's folder: an attempt without it was interrupted."""
-
 GOODBYE_S = 3.0
 RESTORE_S = 20.0
 """How much longer a worker may take to end that puts its board's settings back: each tool takes a second or two."""
@@ -85,8 +82,8 @@ class Orchestrator:
             for error in await self._bring_home(attempt):
                 raise error
         if document is not None:
-            sync(attempt.folder)  # attempt.json says that the rows are there
-            write_json(attempt.folder / ATTEMPT_FILE, document)
+            sync(attempt.folder.path)  # attempt.json says that the rows are there
+            write_json(attempt.folder.record, document)
         return document is not None
 
     async def _reach(self, attempt: Attempt) -> None:
@@ -145,7 +142,7 @@ class Orchestrator:
                 root=node.profile.root,
                 silence_s=attempt.deadlines.silence_s,
             )
-            log = attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.name}-{node.id}.log"
+            log = attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.path.name}-{node.id}.log"
             process = await self._deployers[node.id].start(self.run, start, log)
             self._workers[node.id] = hub.worker(node, process, attempt.deadlines.silence_s)
         return await self._each("starting", lambda worker: worker.hello(attempt.deadlines.start_s))
@@ -168,7 +165,7 @@ class Orchestrator:
                 artefact_hash=attempt.artefact_hash,
                 bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if edge else None,
                 bundle_hash=attempt.bundle_hash if edge else None,
-                out_dir=folder.node_folder(self.run, attempt.folder, node.id),
+                out_dir=folder.node_folder(self.run, attempt.folder.path, node.id),
                 run=self.run,
                 data_endpoint=endpoint if edge else None,
                 data_keys=clients.get(node.id) if edge else server,

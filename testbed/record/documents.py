@@ -117,7 +117,6 @@ class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`failure.json` of an attempt that failed: when, which kind of error, and what it says."""
 
     schema: int
-    repeat: int
     t: str
     kind: str
     message: str

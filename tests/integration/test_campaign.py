@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 import pytest
 
+from analysis.metrics.registry import METRICS
 from analysis.summary import summary_columns
 from testbed.link.codec import codec_named
 from testbed.worker.loop import PASS_STRIDE
@@ -120,7 +121,7 @@ def _check_record(cell) -> None:
 def _check_summary(lab, cells) -> None:
     with (lab.campaign / "summary.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    assert list(rows[0]) == summary_columns()
+    assert list(rows[0]) == summary_columns(METRICS.values())
     assert len(rows) == len(cells)
     for row, cell in zip(rows, cells, strict=True):
         requests = cell.requests

@@ -27,6 +27,7 @@ from testbed.link.messages import CellConfig, ExitConfig, Load
 from testbed.orchestrator import Attempt, Orchestrator, taking_part
 from testbed.orchestrator.participants import participants
 from testbed.record.documents import Role
+from testbed.record.layout import AttemptFolder
 from testbed.record.log import read_rows
 from testbed.record.schema import RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, write_card
@@ -130,7 +131,7 @@ def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[R
     roles: tuple[Role, ...] = ("edge", "cloud")
     nodes = participants((role, msgspec.structs.replace(host, name=f"events-{role}")) for role in roles)
     attempt = Attempt(
-        folder=folder / "attempt",
+        folder=AttemptFolder(folder / "attempt"),
         logs=folder / "logs",
         repeat=0,
         config=config,
@@ -147,8 +148,8 @@ def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[R
     )
     deployers = {node.id: LocalDeployer(node.profile) for node in nodes}
     assert asyncio.run(Orchestrator("events", lambda name, done, total: None, deployers).attempt(attempt))
-    requests = list(read_rows(attempt.folder / "events-edge" / "requests.jsonl", RequestRow))
-    steps = list(read_rows(attempt.folder / "events-edge" / "timesteps.jsonl", TimestepRow))
+    requests = list(read_rows(attempt.folder.rows("events-edge", "requests"), RequestRow))
+    steps = list(read_rows(attempt.folder.rows("events-edge", "timesteps"), TimestepRow))
     logits = np.array([step.logits for step in steps], dtype=np.float32).reshape(len(requests), -1, len(CLASSES))
     return requests, logits
 
@@ -216,7 +217,7 @@ def test_an_input_that_lacks_a_frame_is_refused_and_the_next_one_is_answered(mod
         bundle_hash=None,
         out_dir=str(tmp_path),
     )
-    cloud = CloudWork(load, "events-cloud", threading.Event())
+    cloud = CloudWork(load, "events-cloud", threading.Event(), pytest.fail)
     sample = events(SAMPLES, 100)[0].tobytes()
     try:
         soon = Deadline(5000)

@@ -14,8 +14,8 @@ from testbed.experiment import Deadlines
 from testbed.link.messages import CellConfig
 from testbed.orchestrator import Attempt, Orchestrator, taking_part
 from testbed.orchestrator.participants import participants
-from testbed.orchestrator.repeat import ATTEMPT_FILE
 from testbed.record.documents import AttemptRecord
+from testbed.record.layout import AttemptFolder
 from testbed.record.log import read_rows
 from testbed.record.reader import read_document
 from testbed.record.schema import EventRow, RequestRow, TimestepRow
@@ -33,7 +33,7 @@ def test_two_edges_measure_at_once_against_one_cloud_and_their_rows_are_told_apa
     nodes = participants([("edge", board), ("edge", board), ("cloud", load_profile(DEVICES / "host.yaml"))])
     artefact, (bundle,) = models / "models" / "quickstart" / "coded", (models / "bundles").iterdir()
     attempt = Attempt(
-        folder=tmp_path / "attempt",
+        folder=AttemptFolder(tmp_path / "attempt"),
         logs=tmp_path / "logs",
         repeat=0,
         config=CellConfig(mode="co_inference", codec="packed", timeout_ms=5000),
@@ -54,25 +54,25 @@ def test_two_edges_measure_at_once_against_one_cloud_and_their_rows_are_told_apa
 
     assert asyncio.run(orchestrator.attempt(attempt))
 
-    record = read_document(attempt.folder / ATTEMPT_FILE, AttemptRecord)
+    record = read_document(attempt.folder.record, AttemptRecord)
     assert set(record.nodes) == {"board", "board-2", "host"}
     assert {estimate.node for estimate in record.clock.estimates} == {"board", "board-2", "host"}
-    rows = {name: list(read_rows(attempt.folder / name / "requests.jsonl", RequestRow)) for name in record.requests}
+    rows = {name: list(read_rows(attempt.folder.rows(name, "requests"), RequestRow)) for name in record.requests}
     assert {name: len(found) for name, found in rows.items()} == record.requests
     for name, found in rows.items():
         assert {row.node for row in found} == {name}
         assert {row.outcome for row in found} == {"ok"}
         assert [row.sample_index for row in found[:3]] == SAMPLES
-        steps = list(read_rows(attempt.folder / name / "timesteps.jsonl", TimestepRow))
+        steps = list(read_rows(attempt.folder.rows(name, "timesteps"), TimestepRow))
         assert {(step.node, step.request_id) for step in steps} == {(name, row.request_id) for row in found}
-        assert {row.node for row in read_rows(attempt.folder / name / "power.jsonl", PowerRow)} == {name}
+        assert {row.node for row in read_rows(attempt.folder.rows(name, "power"), PowerRow)} == {name}
     first, second = rows["board"], rows["board-2"]
     assert [row.prediction for row in first[:3]] == [row.prediction for row in second[:3]]
     # At once, not one after the other: the same machine has one clock.
     assert first[0].t_start_ns < second[-1].t_end_ns
     assert second[0].t_start_ns < first[-1].t_end_ns
-    events = list(read_rows(attempt.folder / "host" / "events.jsonl", EventRow))
+    events = list(read_rows(attempt.folder.rows("host", "events"), EventRow))
     assert {event.event for event in events} == {"phase"}, "a frame or a peer was refused"
     assert max(done for name, done in told if name == "measuring") == len(SAMPLES)
-    logs = [attempt.folder / name / "requests.jsonl" for name in ("board", "board-2")]
+    logs = attempt.folder.all_rows("requests")
     assert write_table(tmp_path / "requests.parquet", RequestRow, logs) == sum(record.requests.values())
