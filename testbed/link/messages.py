@@ -1,7 +1,7 @@
 """The control plane's messages: what the orchestrator asks of a worker, and what a worker answers.
 
 MessagePack of one envelope. A worker answers a request with the request's sequence number; what it sends
-unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
+unasked (`Hello`, `Heartbeat`, `Progress`, at times `Fault`) carries 0.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class ClockPong(_Body, frozen=True, kw_only=True):
 
 
 class Fault(_Body, frozen=True, kw_only=True):
-    """The worker could not do what was asked. `kind` is the error's class name."""
+    """The worker could not do what was asked, or cannot go on (sequence number 0). `kind` is the error's class name."""
 
     message: str
     kind: str

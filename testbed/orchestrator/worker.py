@@ -32,6 +32,7 @@ class Worker:
         self._ended = asyncio.ensure_future(process.wait())
         self._last_word = time.monotonic()
         self._seq = 0
+        self._fault: str | None = None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
 
     def heard(self, message: Message) -> None:
@@ -42,6 +43,8 @@ class Worker:
             self._hello.set_result(body)
         elif isinstance(body, messages.Progress):
             self.on_progress(body.done, body.total)
+        elif isinstance(body, messages.Fault) and message.seq == 0:  # told unasked, such as by a cloud that serves
+            self._fault = body.message
         elif message.seq in self._pending and not self._pending[message.seq].done():
             self._pending[message.seq].set_result(body)
 
@@ -76,7 +79,7 @@ class Worker:
         """Watch over the worker until cancelled.
 
         Raises:
-            WorkerError: it ended or fell silent.
+            WorkerError: it ended, fell silent, or told of a fault.
         """
         await self._watch(asyncio.get_running_loop().create_future(), doing, None, silence=True)
 
@@ -122,6 +125,8 @@ class Worker:
                 started += paused_s
             if answer.done():
                 return answer.result()
+            if self._fault is not None:
+                raise WorkerError(f"{who}: {self._fault}; {log_tail(self.process.log)}")
             if self._ended.done():
                 if (lost := self._ended.exception()) is not None:
                     raise WorkerError(f"{who}: {lost}")

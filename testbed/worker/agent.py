@@ -27,7 +27,7 @@ from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
 from testbed.link.messages import Body, Message, WorkerStart
-from testbed.record.documents import BoardFacts, HelloFacts, Measured, Role
+from testbed.record.documents import BoardFacts, HelloFacts, Measured
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
@@ -37,7 +37,6 @@ HEARTBEAT_MS = 500
 MAX_START_BYTES = 64 * 1024
 
 Work: TypeAlias = EdgeWork | CloudWork
-WORK: dict[Role, type[EdgeWork] | type[CloudWork]] = {"edge": EdgeWork, "cloud": CloudWork}
 
 
 def read_start(stdin: IO[bytes]) -> WorkerStart:
@@ -166,7 +165,7 @@ class Agent:
             while (message := self._jobs.get()) is not None:
                 try:
                     if isinstance(message.body, messages.Load):
-                        work = WORK[message.body.role](message.body, self.start.node, self._cancel)
+                        work = self._load(message.body)
                         answer: Body = work.loaded
                     elif work is None:
                         answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
@@ -185,6 +184,17 @@ class Agent:
                 with contextlib.suppress(TestbedError):
                     work.finish()
             outbox.close(linger=0)
+
+    def _load(self, order: messages.Load) -> Work:
+        if order.role == "edge":
+            return EdgeWork(order, self.start.node, self._cancel)
+        return CloudWork(order, self.start.node, self._cancel, self._report_fault)
+
+    def _report_fault(self, message: str) -> None:
+        """Tell the orchestrator, unasked, of a fault; from any thread."""
+        with self._context.socket(zmq.PUSH) as outbox:
+            outbox.connect(self._outbox_address)
+            self._send(outbox, 0, messages.Fault(message=message, kind="WorkerError"))
 
     def _carry_out(self, work: Work, message: Message, outbox: zmq.Socket[bytes]) -> Body:
         body = message.body

@@ -217,7 +217,7 @@ def test_an_input_that_lacks_a_frame_is_refused_and_the_next_one_is_answered(mod
         bundle_hash=None,
         out_dir=str(tmp_path),
     )
-    cloud = CloudWork(load, "events-cloud", threading.Event())
+    cloud = CloudWork(load, "events-cloud", threading.Event(), pytest.fail)
     sample = events(SAMPLES, 100)[0].tobytes()
     try:
         soon = Deadline(5000)

@@ -66,7 +66,8 @@ class Lab:
         self._folder = folder
         self._config = CellConfig(mode="counting", timeout_ms=timeout_ms, exit=exit_rule)
         self._server, self._client = new_keypair(), new_keypair()
-        self.cloud = CloudWork(self._load("cloud", None), "bench-cloud", threading.Event())
+        self.faults: list[str] = []
+        self.cloud = CloudWork(self._load("cloud", None), "bench-cloud", threading.Event(), self.faults.append)
         self.relay = Relay(int(str(self.cloud.loaded.data_endpoint).rpartition(":")[2]))
         self.edge = EdgeWork(self._load("edge", self.relay.endpoint), "bench-edge", threading.Event())
 
@@ -271,6 +272,7 @@ def test_a_cloud_that_fails_refuses_that_frame_records_it_and_says_so_at_the_end
     assert "the cloud refused timestep 2: of a bug" in str(rows[1].reason)
     names = [event.event for event in lab.events("cloud")]
     assert names == ["data_plane_failed", "frame_refused"]
+    assert lab.faults == ["the cloud's data plane failed in answering a frame: ZeroDivisionError: of a bug"]
     with pytest.raises(WorkerError, match=r"failed in answering a frame: ZeroDivisionError: of a bug"):
         lab.cloud.finish()
     assert "Traceback" in capsys.readouterr().err
