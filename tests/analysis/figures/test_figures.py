@@ -7,9 +7,11 @@ from matplotlib.figure import Figure
 
 from analysis.figures import drawing
 from analysis.figures.drawing import draw, save
+from analysis.figures.registry import figures
 from analysis.metrics import accuracy
 from analysis.metrics.registry import measure
 from testbed.errors import RecordError
+from tests.devices.base.installed import install
 
 
 def test_every_figure_is_written_as_png_and_pdf(campaign, tmp_path: Path) -> None:
@@ -83,3 +85,10 @@ def test_a_cell_with_a_threshold_per_timestep_is_left_out_of_the_threshold_axis_
     cells = [make_cell("edge only", "edge_only", baseline=True), make_cell("all"), make_cell("each", rule=rule)]
     drawn = {one.name: one for one in draw(measure(cells))}
     assert "a threshold for each timestep" in drawn["exits"].caption
+
+
+def test_an_outside_figure_that_is_no_function_is_refused_in_one_line(tmp_path, monkeypatch) -> None:
+    install(tmp_path, "my-extras", {"testbed.figures": "dots = my_dots:DOTS"}, {"my_dots.py": "DOTS = 7\n"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RecordError, match=r"'dots' of testbed.figures is no function that draws; name one"):
+        figures()

@@ -31,9 +31,11 @@ CLOSE = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.52), (0.98, 0.98), (0.02, 0.02)]
 
 
 def test_labels_of_close_points_lie_apart_so_that_two_numbers_do_not_read_as_one() -> None:
-    _, boxes = settled(CLOSE)
-    for one, other in combinations(boxes, 2):
-        assert not one.padded(2).overlaps(other)
+    rng = np.random.default_rng(3)
+    layouts = [CLOSE, *([(x, 0.93), (x + 0.03, 0.93), (x + 0.06, 0.93)] for x in rng.uniform(0.2, 0.7, 12))]
+    for points in layouts:
+        for one, other in combinations(settled(points)[1], 2):
+            assert not one.padded(1.5).overlaps(other.padded(1.5)), points
 
 
 def test_a_label_lies_on_no_point_and_inside_the_axes() -> None:
