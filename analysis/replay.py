@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.alike import Alike
 from testbed.errors import RecordError
 from testbed.record.exits import Accumulate, Policy, confidence, exit_timestep
 from testbed.record.exits import accumulate as accumulated
@@ -20,8 +21,8 @@ def replay(
     """Accuracy and mean exit timestep at each threshold.
 
     A threshold is one number for every timestep, or a sequence of T - 1, one for each timestep but the last. The
-    answer is the argmax of the logits accumulated up to the exit, as on the edge. As in `accuracy`, a request that was
-    not answered counts as wrong.
+    answer is the argmax of the logits accumulated up to the exit, as on the edge. As in the metrics, a request that was
+    not answered counts as wrong, each repeat counts alike, and in it each sample.
 
     Returns:
         A row per threshold: `threshold` (as given), `accuracy` (a fraction), `mean_exit_timestep` (counted from 1).
@@ -30,40 +31,43 @@ def replay(
         RecordError: the cell stopped early somewhere, so later timesteps are not there to replay, or a sequence
             has another number of thresholds.
     """
-    logits, labels, total = recorded_logits(cell)
+    logits, answered = recorded_logits(cell)
+    every, of_answered = Alike(cell.requests), Alike(answered)
     running = accumulated(logits, accumulate)
     sureness = confidence(running, policy)
-    right = running.argmax(axis=-1) == labels
-    each = np.arange(right.shape[1])
+    is_right = running.argmax(axis=-1) == answered["label"].to_numpy(np.int64)
+    each = np.arange(len(answered))
+    # The answered requests are rows of all requests, by their labels in the index.
+    places = cell.requests.index.get_indexer(answered.index)
     rows = []
     for threshold in thresholds:
         try:
             exits = exit_timestep(sureness, threshold)
         except ValueError as error:
             raise RecordError(f"{cell.manifest.label}: {error}") from error
-        rows.append((threshold, float(right[exits - 1, each].sum()) / total, float(exits.mean())))
+        right = np.zeros(len(cell.requests))
+        right[places] = is_right[exits - 1, each]
+        rows.append((threshold, every.mean(right), of_answered.mean(exits)))
     return pd.DataFrame(rows, columns=["threshold", "accuracy", "mean_exit_timestep"])
 
 
-def recorded_logits(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-    """Logits [T, N, K] and labels [N] of the N answered requests, and the number of all requests.
+def recorded_logits(cell: Cell) -> tuple[NDArray[np.float64], pd.DataFrame]:
+    """Logits [T, N, K] of the N answered requests, and those requests.
 
     Raises:
         RecordError: some request has fewer or more timesteps than the model, or no request was answered.
     """
+    keys = ["node", "repeat", "request_id"]
     requests = cell.requests
-    keys = ["repeat", "request_id"]
-    answered = requests.loc[requests["outcome"] == "ok", [*keys, "label"]]
+    answered = requests[requests["outcome"] == "ok"].sort_values(keys)
     if answered.empty:
         raise RecordError(f"{cell.folder}: none of its requests was answered")
-    steps = int(cell.manifest.model["timesteps"])
-    rows = cell.timesteps.merge(answered, on=keys).sort_values([*keys, "timestep"])
+    steps = cell.manifest.model.timesteps
+    rows = cell.timesteps.merge(answered[keys], on=keys).sort_values([*keys, "timestep"])
     counts = rows.groupby(keys).size().to_numpy()
     if len(counts) != len(answered) or (counts != steps).any():
         raise RecordError(
             f"{cell.manifest.label}: not every request has all {steps} timesteps recorded; replay a cell without exit"
         )
     logits = np.stack([np.asarray(row, dtype=np.float64) for row in rows["logits"]])
-    labels = rows["label"].to_numpy(np.int64)
-    by_request = logits.reshape(len(answered), steps, -1)
-    return by_request.swapaxes(0, 1), labels.reshape(-1, steps)[:, 0], len(requests)
+    return logits.reshape(len(answered), steps, -1).swapaxes(0, 1), answered

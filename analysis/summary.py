@@ -1,95 +1,53 @@
-"""`summary.csv`: a row per cell, in the columns of `testbed.record.schema.SUMMARY_COLUMNS`."""
+"""`summary.csv`: a row per cell, what names the cell, the columns of all metrics, and the verdict."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from analysis.metrics import Measured, measure
+from analysis.metrics.measured import Measured
+from analysis.metrics.metric import Metric
+from analysis.metrics.registry import FIRST, LAST, metrics
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
-from testbed.record.reader import Cell
-from testbed.record.schema import SUMMARY_COLUMNS
+
+Field: TypeAlias = str | float | bool | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SummaryRow:
-    """One cell in numbers; the columns are those of the file, None is blank there."""
-
-    cell: str
-    mode: str
-    accuracy: float | None = None
-    accuracy_drop_points: float | None = None
-    latency_p50_ms: float | None = None
-    latency_p95_ms: float | None = None
-    latency_p99_ms: float | None = None
-    latency_speedup: float | None = None
-    energy_mj: float | None = None
-    energy_mj_ci95: float | None = None
-    energy_net_mj: float | None = None
-    energy_saving_pct: float | None = None
-    energy_source: str | None = None
-    cloud_energy_mj: float | None = None
-    energy_op_count_mj: float | None = None
-    compression: float | None = None
-    payload_up_bytes: float | None = None
-    wire_up_bytes: float | None = None
-    reduction_vs_float32: float | None = None
-    reduction_vs_packed: float | None = None
-    mean_exit_timestep: float | None = None
-    valid: bool | None = None
-    reasons: str = ""
+def summary_columns(every: Iterable[Metric[Any]]) -> list[str]:
+    """The columns of the file, in their order."""
+    return [*FIRST, *(column.name for metric in every for column in metric.columns), *LAST]
 
 
-def summarise(cells: Sequence[Cell]) -> list[SummaryRow]:
-    """A row per cell, in their order. One that is not complete has its state in `reasons` and no numbers."""
-    return [summary_row(one) for one in measure(cells)]
+def summary_row(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Field]:
+    """The row of one cell. One that is not complete has its state in `reasons` and no numbers."""
+    manifest = one.cell.manifest
+    row: dict[str, Field] = {"cell": manifest.cell, "label": one.label, "mode": manifest.mode}
+    for metric in every:
+        value = one.get(metric)
+        row |= {column.name: None if value is None else column.field(value) for column in metric.columns}
+    return row | {"valid": one.valid, "reasons": "; ".join(one.reasons)}
 
 
-def summary_row(one: Measured) -> SummaryRow:
-    """The row of one cell that has been measured."""
-    latency, energy, traffic, compared = one.latency, one.energy, one.traffic, one.comparison
-    return SummaryRow(
-        cell=one.cell.manifest.cell,
-        mode=one.cell.manifest.mode,
-        accuracy=one.accuracy.fraction if one.accuracy else None,
-        accuracy_drop_points=compared.accuracy_drop_points if compared else None,
-        latency_p50_ms=latency.p50_ms if latency else None,
-        latency_p95_ms=latency.p95_ms if latency else None,
-        latency_p99_ms=latency.p99_ms if latency else None,
-        latency_speedup=compared.latency_speedup if compared else None,
-        energy_mj=energy.gross.mean if energy else None,
-        energy_mj_ci95=energy.gross.half if energy else None,
-        energy_net_mj=energy.net.mean if energy and energy.net else None,
-        energy_saving_pct=compared.energy_saving_pct if compared else None,
-        energy_source=energy.source if energy else None,
-        cloud_energy_mj=one.cloud_energy.gross.mean if one.cloud_energy else None,
-        energy_op_count_mj=one.op_count.compute_mj if one.op_count else None,
-        compression=one.compression,
-        payload_up_bytes=traffic.payload_up_bytes if traffic else None,
-        wire_up_bytes=traffic.wire_up_bytes if traffic else None,
-        reduction_vs_float32=traffic.reduction_vs_float32 if traffic else None,
-        reduction_vs_packed=traffic.reduction_vs_packed if traffic else None,
-        mean_exit_timestep=one.mean_exit_timestep,
-        valid=one.valid,
-        reasons="; ".join(one.reasons),
-    )
-
-
-def write_summary(folder: Path, cells: Sequence[Cell]) -> Path:
-    """Write `summary.csv` into an experiment's results; what does not apply is blank, never 0."""
+def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:
+    """Write `summary.csv`, a row per cell in their order; what does not apply is blank, never 0."""
+    every = metrics()
+    columns = summary_columns(every)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SUMMARY_COLUMNS)
-    writer.writerows([_field(value) for value in astuple(row)] for row in summarise(cells))
-    path = folder / "summary.csv"
+    writer.writerow(columns)
+    for one in measured:
+        row = summary_row(one, every)
+        writer.writerow([_written(row[name]) for name in columns])
+    path = ExperimentFolder(folder).summary
     write_atomically(path, text.getvalue().encode())
     return path
 
 
-def _field(value: str | float | bool | None) -> str:
+def _written(value: Field) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):

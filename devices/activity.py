@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 
 class Activity(enum.IntEnum):

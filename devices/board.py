@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from devices import jetson
+from devices.base.errors import DeviceError
 from devices.clocks import clocks_mhz, fans, per_cpu, temperatures_c, voltages_mv
-from devices.errors import DeviceError
 from devices.machine import Machine
 from devices.throttle import throttle_counters
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.machine import Machine, last_line
 
 CONF = "etc/nvpmodel.conf"

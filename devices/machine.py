@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 COMMAND_TIMEOUT_S = 30.0
 SYSTEM_FOLDERS = "/usr/sbin:/sbin"

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from devices import yamlfile
+from devices.base.providers import Provider
+from devices.power.emulated import EmulatedPower
+from devices.power.sources import refuse_unknown, to_spec
+from devices.power.spec import PowerSpec, Text, UnknownPower, wrong
 
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
-Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
-Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
-Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
-MeasuredScope: TypeAlias = Literal["wall", "board", "module", "rail"]
+ItemT = TypeVar("ItemT")
+SeenT = TypeVar("SeenT")
+
+if TYPE_CHECKING:
+    Power: TypeAlias = list[PowerSpec]
+else:
+    # Which specs there are is known when a profile is read, not when this is imported: plug-ins add to them.
+    Power = list[dict[str, Any]]
 
 
 class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,145 +40,8 @@ class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What executes the step graphs on the node."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"]
+    provider: Provider
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1
-
-
-class EmulatedPower(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="emulated"
-):
-    """A power model in place of a sensor.
-
-    `idle_mw` and `busy_mw` are the rail's power while the node waits and while it computes; `radio_mw`
-    is what the radio adds while it is on. `reference` names the published source of the figures.
-    """
-
-    rail: Text
-    rate_hz: Rate
-    idle_mw: Milliwatts
-    busy_mw: Milliwatts
-    radio_mw: Milliwatts
-    reference: Text
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz", "idle_mw", "busy_mw", "radio_mw")
-        if self.busy_mw < self.idle_mw:
-            raise _wrong(f"Expected at least idle_mw ({self.idle_mw:g}), got {self.busy_mw:g}", ".busy_mw")
-
-
-class InaPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="ina"):
-    """A Jetson's own INA3221 and INA238 power monitors, read through sysfs.
-
-    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
-    place of what `devices.power.rails` knows of the board; those not named are parts. `shunt_mohm` are shunt resistors
-    in place of those that the driver tells. `shunt_tolerance` is their tolerance, which adds to the gain error; NVIDIA
-    publishes none, and 0 leaves it out of the interval.
-    """
-
-    rate_hz: Rate
-    board: Text | None = None
-    rails: dict[Text, MeasuredScope] = {}
-    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0)]] = {}
-    shunt_tolerance: Share = 0.0
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz", "shunt_tolerance")
-
-
-class TegrastatsPower(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="tegrastats"
-):
-    """NVIDIA's tegrastats, run by the sampler; `--interval` is added to `command`, in whole ms.
-
-    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
-    place of what `devices.power.rails` knows of the board; those not named are parts.
-    """
-
-    # One line a second is tegrastats' own interval; a read of four rails takes a few ms.
-    rate_hz: Annotated[float, msgspec.Meta(ge=1, le=100)]
-    command: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("tegrastats",)
-    board: Text | None = None
-    rails: dict[Text, MeasuredScope] = {}
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz")
-
-
-class JtopPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="jtop"):
-    """The service of jetson-stats, which advises 500 ms or more. `board` and `rails` are as for tegrastats."""
-
-    rate_hz: Annotated[float, msgspec.Meta(ge=0.2, le=2)]
-    board: Text | None = None
-    rails: dict[Text, MeasuredScope] = {}
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz")
-
-
-class NvmlPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="nvml"):
-    """One NVIDIA GPU, read through its driver's NVML.
-
-    `gpu` is NVML's index, or a UUID as `nvidia-smi -L` prints it, which a reboot does not change. `gain` is how far a
-    reading may be off, relative: 0.05 is what NVML's documentation has stated (of Fermi and Kepler; of later GPUs
-    it states nothing).
-    """
-
-    rate_hz: Rate
-    gpu: Annotated[int, msgspec.Meta(ge=0)] | Text = 0
-    gain: Share = 0.05
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz", "gain")
-
-
-class RaplPower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="rapl"):
-    """An x86 processor's own energy counters, read through the kernel's powercap.
-
-    `gain` is how far they may be off, relative; the maker states nothing, so the profile has to. `rails` gives zones
-    their scope in place of the usual ones; those not named are parts.
-    """
-
-    rate_hz: Rate
-    gain: Share
-    rails: dict[Text, MeasuredScope] = {}
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz", "gain")
-
-
-class ScpiMeterPower(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source", tag="scpi"
-):
-    """A power meter or bench supply that answers SCPI over a TCP socket.
-
-    `query` asks for one power, in `unit`; `setup` are commands sent once before. `scope` says what stands behind the
-    meter. `gain` (relative), `offset_mw` and `lsb_mw` bound the error of a reading and `averaging_ms` is the time it is
-    a mean over: all from the instrument's data sheet, which `reference` names.
-    """
-
-    host: Text
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5025
-    query: Text = "MEAS:POW?"
-    setup: list[Text] = []
-    unit: Literal["W", "mW"] = "W"
-    rail: Text = "METER"
-    scope: MeasuredScope = "wall"
-    rate_hz: Rate
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 1.0
-    gain: Share
-    offset_mw: Milliwatts
-    lsb_mw: Milliwatts = 0.0
-    averaging_ms: Milliseconds | None = None
-    reference: Text
-
-    def __post_init__(self) -> None:
-        _finite(self, "rate_hz", "timeout_s", "gain", "offset_mw", "lsb_mw")
-        if self.averaging_ms is not None:
-            _finite(self, "averaging_ms")
-
-
-PowerSpec: TypeAlias = EmulatedPower | InaPower | TegrastatsPower | JtopPower | NvmlPower | RaplPower | ScpiMeterPower
-"""The union of all power sources, told apart by their `source:`."""
 
 
 class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,7 +52,8 @@ class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     slowdown_source: Text
 
     def __post_init__(self) -> None:
-        _finite(self, "slowdown")
+        if not math.isfinite(self.slowdown):
+            raise wrong(f"Expected a finite number, got {self.slowdown}", ".slowdown")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,22 +89,27 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     data_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     folder: Text | None = None
     root: Text = "/"
-    power: list[PowerSpec] = []
+    power: Power = []
     emulates: Emulation | None = None
     settings: Settings = Settings()
 
     def __post_init__(self) -> None:
+        power = [
+            item if isinstance(item, PowerSpec) else _at(f".power[{index}]", to_spec, item)
+            for index, item in enumerate(self.power)
+        ]
+        msgspec.structs.force_setattr(self, "power", power)
         for key, kind in (("nvpmodel", "jetson"), ("jetson_clocks", "jetson"), ("gpu_clocks_mhz", "nvidia_gpu")):
             if getattr(self.settings, key) not in (None, False) and self.kind != kind:
-                raise _wrong(f"Expected `{key}:` on kind {kind} only, not on {self.kind}", f".settings.{key}")
+                raise wrong(f"Expected `{key}:` on kind {kind} only, not on {self.kind}", f".settings.{key}")
         emulated = self.kind == "emulated"
         if emulated and self.emulates is None:
-            raise _wrong("Expected `emulates:` beside `kind: emulated`", ".kind")
+            raise wrong("Expected `emulates:` beside `kind: emulated`", ".kind")
         if not emulated and self.emulates is not None:
-            raise _wrong(f"Expected `emulates:` on kind emulated only, not on {self.kind}", ".emulates")
+            raise wrong(f"Expected `emulates:` on kind emulated only, not on {self.kind}", ".emulates")
         for index, spec in enumerate(self.power):
-            if isinstance(spec, EmulatedPower) != emulated:
-                raise _wrong(f"An emulated power source goes with kind emulated, not {self.kind}", f".power[{index}]")
+            if isinstance(spec, EmulatedPower) != emulated and not isinstance(spec, UnknownPower):
+                raise wrong(f"An emulated power source goes with kind emulated, not {self.kind}", f".power[{index}]")
 
 
 def load_profile(path: Path) -> Profile:
@@ -244,22 +120,21 @@ def load_profile(path: Path) -> Profile:
     """
     document = yamlfile.load(path)
     try:
-        return msgspec.convert(document.data, Profile)
-    except msgspec.ValidationError as error:
+        profile = msgspec.convert(document.data, Profile)
+        for index, spec in enumerate(profile.power):
+            _at(f".power[{index}]", refuse_unknown, spec)
+    except (msgspec.ValidationError, ValueError) as error:
         message, key_path = _locate(str(error))
         raise document.error(key_path, message) from error
+    return profile
 
 
-def _finite(spec: msgspec.Struct, *fields: str) -> None:
-    for field in fields:
-        value = getattr(spec, field)
-        if not math.isfinite(value):
-            raise _wrong(f"Expected a finite number, got {value}", f".{field}")
-
-
-def _wrong(message: str, at: str) -> ValueError:
-    # The way msgspec words its own, so that a file's reader finds the line of both alike.
-    return ValueError(f"{message} - at `${at}`")
+def _at(place: str, check: Callable[[ItemT], SeenT], item: ItemT) -> SeenT:
+    """Check one part of a document; what is wrong with it is said to lie in `place`."""
+    try:
+        return check(item)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise wrong(str(error), place) from error
 
 
 def _locate(text: str) -> tuple[str, list[str | int]]:

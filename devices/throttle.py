@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.machine import Machine, read, read_int
 
 _COOLING = re.compile(r"throttle|cpufreq|devfreq|processor|balanced", re.IGNORECASE)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 

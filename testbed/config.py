@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 import yaml
 
-from devices.errors import DeviceError
-from devices.yamlfile import Document, load
+from devices.base.errors import DeviceError
+from devices.yamlfile import Document, KeyPath, load
 from testbed.errors import ExperimentError
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+
+class Strict(pydantic.BaseModel):
+    """A block of a file: unknown keys are errors."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A file's content with its shorthands written out.
+
+    `places` maps the path of each part that was written out to the path of what stands for it in the file.
+    """
+
+    data: dict[str, Any]
+    places: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def in_file(self, keys: KeyPath) -> KeyPath:
+        """Where in the file a path of the expanded content comes from."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self.places:
+                return (*self.places[keys[:length]], *keys[length:])
+        return keys
 
 
 class PlacedError(ValueError):
@@ -24,8 +49,19 @@ class PlacedError(ValueError):
         self.keys = keys
 
 
-def load_config(path: Path, model: type[ModelT], overrides: Sequence[str] = ()) -> ModelT:
-    """Read a YAML file into a pydantic model; `overrides` are KEY=VALUE with dotted keys, values in YAML.
+def load_config(
+    path: Path,
+    model: type[ModelT],
+    overrides: Sequence[str] = (),
+    expand: Callable[[dict[str, Any]], Expanded] = Expanded,
+) -> ModelT:
+    """Read a YAML file into a pydantic model.
+
+    Args:
+        path: The file.
+        model: What it may say.
+        overrides: KEY=VALUE with dotted keys, values in YAML.
+        expand: Writes out what the file says in short; it runs after the overrides.
 
     Raises:
         ExperimentError: with one line per thing that is wrong, each `FILE:LINE: key: what was expected`.
@@ -36,17 +72,19 @@ def load_config(path: Path, model: type[ModelT], overrides: Sequence[str] = ()) 
         raise ExperimentError(str(error)) from error
     for override in overrides:
         _override(document.data, override)
+    expanded = expand(document.data)
     try:
-        return model.model_validate(document.data)
+        return model.model_validate(expanded.data)
     except pydantic.ValidationError as error:
-        raise ExperimentError("\n".join(_explain(document, item) for item in error.errors())) from error
+        lines = dict.fromkeys(_explain(document, expanded, item) for item in error.errors())
+        raise ExperimentError("\n".join(lines)) from error
 
 
-def _explain(document: Document, item: Any) -> str:
+def _explain(document: Document, expanded: Expanded, item: Any) -> str:
     """One pydantic error as a line; union branches that pydantic inserts into the path are skipped."""
     path: list[str | int] = []
     value: Any = document.data
-    keys = (*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ()))
+    keys = expanded.in_file((*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ())))
     for key in keys:
         try:
             value = value[key]

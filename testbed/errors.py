@@ -1,20 +1,11 @@
-"""The errors a user is meant to read: one root, small subclasses.
-
-A message says what was being done, to which node, what was seen and what to do. The command
-line prints it as one line and exits non-zero; anything that is not a `TestbedError` is a bug and
-keeps its traceback.
-"""
+"""The errors a user is meant to read: the root, which `devices` shares, and small subclasses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-
-class TestbedError(Exception):
-    """Root of all errors that a user can act on."""
-
-    __test__ = False  # pytest collects classes named Test*
+from devices.base.errors import TestbedError as TestbedError
 
 
 class ExperimentError(TestbedError):

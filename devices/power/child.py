@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 STALL_INTERVALS = 10
 STALL_MIN_S = 2.0

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.sampler import SamplerConfig, SamplerReport
-from devices.power.source import Capability
 from devices.profile import Profile
 
 

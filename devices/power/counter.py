@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 
 class EnergyCounter:

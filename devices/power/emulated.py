@@ -6,9 +6,29 @@ import time
 from collections.abc import Callable
 
 from devices.activity import Activity, ActivityReader
-from devices.errors import DeviceError
-from devices.power.source import Capability, Rail, Sample, Surroundings
-from devices.profile import EmulatedPower
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
+from devices.power.source import Sample, Surroundings
+from devices.power.spec import Milliwatts, PowerSpec, Text, wrong
+
+
+class EmulatedPower(PowerSpec, frozen=True, kw_only=True, tag="emulated"):
+    """A power model in place of a sensor.
+
+    `idle_mw` and `busy_mw` are the rail's power while the node waits and while it computes; `radio_mw`
+    is what the radio adds while it is on. `reference` names the published source of the figures.
+    """
+
+    rail: Text
+    idle_mw: Milliwatts
+    busy_mw: Milliwatts
+    radio_mw: Milliwatts
+    reference: Text
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.busy_mw < self.idle_mw:
+            raise wrong(f"Expected at least idle_mw ({self.idle_mw:g}), got {self.busy_mw:g}", ".busy_mw")
 
 
 class EmulatedSource:
@@ -19,6 +39,8 @@ class EmulatedSource:
     trapezoid between two samples is exact but for half an interval at either end. Stamped with the end,
     the whole curve would come half an interval late, and energy would move across the edges of a window.
     """
+
+    Spec = EmulatedPower
 
     def __init__(
         self, spec: EmulatedPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns

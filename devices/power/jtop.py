@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.jtop_reader import Message
-from devices.power.printed import PrintedSource, quote
-from devices.power.source import Capability, Surroundings
-from devices.profile import JtopPower
+from devices.power.printed import PrintedPower, PrintedSource, quote
+from devices.power.source import Surroundings
+
+
+class JtopPower(PrintedPower, frozen=True, kw_only=True, tag="jtop"):
+    """The service of jetson-stats, which advises 500 ms or more. `board` and `rails` are as for tegrastats."""
+
+    rate_hz: Annotated[float, msgspec.Meta(ge=0.2, le=2)]
 
 
 class JtopSource(PrintedSource):
     """The `power` of each rail, at each update of jtop's service."""
+
+    Spec = JtopPower
 
     program = "jtop"
 

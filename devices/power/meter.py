@@ -1,7 +1,7 @@
 """An external meter that answers SCPI over TCP, and the example for meters that speak otherwise.
 
-Another meter is another class with `probe`, `read` and `close` (`devices.power.source.PowerSource`), its spec in
-`devices.profile.PowerSpec`, and one line in `devices.power.sampler.SOURCES`.
+Another meter is another file as this one: a spec, a class with `probe`, `read` and `close`
+(`devices.power.source.PowerSource`), and one line in `devices.power.sources.OWN`, or an entry point of another package.
 """
 
 from __future__ import annotations
@@ -10,15 +10,42 @@ import math
 import socket
 import time
 from collections.abc import Callable
+from typing import Annotated, Literal
 
-from devices.errors import DeviceError
-from devices.power.source import Capability, Rail, Sample, Surroundings
-from devices.profile import ScpiMeterPower
+import msgspec
+
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, MeasuredScope, Rail
+from devices.power.source import Sample, Surroundings
+from devices.power.spec import Milliseconds, Milliwatts, PowerSpec, Share, Text
 
 NO_READING = 9.9e37
 """SCPI-99, volume 1, 7.2.1.4 and 7.2.1.5: 9.9E37 is infinity, 9.91E37 is "not a number"."""
 
 _MAX_ANSWER_BYTES = 4096
+
+
+class ScpiMeterPower(PowerSpec, frozen=True, kw_only=True, tag="scpi"):
+    """A power meter or bench supply that answers SCPI over a TCP socket.
+
+    `query` asks for one power, in `unit`; `setup` are commands sent once before. `scope` says what stands behind the
+    meter. `gain` (relative), `offset_mw` and `lsb_mw` bound the error of a reading and `averaging_ms` is the time it is
+    a mean over: all from the instrument's data sheet, which `reference` names.
+    """
+
+    host: Text
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5025
+    query: Text = "MEAS:POW?"
+    setup: list[Text] = msgspec.field(default_factory=list)
+    unit: Literal["W", "mW"] = "W"
+    rail: Text = "METER"
+    scope: MeasuredScope = "wall"
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=5)] = 1.0
+    gain: Share
+    offset_mw: Milliwatts
+    lsb_mw: Milliwatts = 0.0
+    averaging_ms: Milliseconds | None = None
+    reference: Text
 
 
 class ScpiMeterSource:
@@ -27,6 +54,8 @@ class ScpiMeterSource:
     An answer that does not come in time, or is no number, is an error: after it, which answer belongs to which
     question is no longer known.
     """
+
+    Spec = ScpiMeterPower
 
     def __init__(
         self, spec: ScpiMeterPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns

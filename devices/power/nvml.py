@@ -6,12 +6,15 @@ import contextlib
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from devices.errors import DeviceError
+import msgspec
+
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, Rail
 from devices.power.counter import EnergyCounter
-from devices.power.source import Capability, Rail, Sample, SelfCheck, Surroundings
-from devices.profile import NvmlPower
+from devices.power.source import Sample, SelfCheck, Surroundings
+from devices.power.spec import PowerSpec, Share, Text
 
 FIELD_POWER_AVERAGE = 185
 FIELD_POWER_INSTANT = 186
@@ -30,6 +33,18 @@ _AMPERE = 7  # NVML_DEVICE_ARCH_AMPERE
 _GA100 = ("A100", "A800", "A30")
 
 
+class NvmlPower(PowerSpec, frozen=True, kw_only=True, tag="nvml"):
+    """One NVIDIA GPU, read through its driver's NVML.
+
+    `gpu` is NVML's index, or a UUID as `nvidia-smi -L` prints it, which a reboot does not change. `gain` is how far a
+    reading may be off, relative: 0.05 is what NVML's documentation has stated (of Fermi and Kepler; of later GPUs
+    it states nothing).
+    """
+
+    gpu: Annotated[int, msgspec.Meta(ge=0)] | Text = 0
+    gain: Share = 0.05
+
+
 class NvmlSource:
     """One GPU's power; beside it, as parts, what the driver says otherwise of the same power.
 
@@ -37,6 +52,8 @@ class NvmlSource:
     in. `GPUn_INSTANT`, `GPUn_AVERAGE` and `GPUn_COUNTER` (from the energy counter) are other readings of the same
     watts, so they have the scope `rail` and are never added. The counter is compared with the integrated power.
     """
+
+    Spec = NvmlPower
 
     def __init__(
         self, spec: NvmlPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns

@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from devices.errors import DeviceError
+import msgspec
+
+from devices.base.errors import DeviceError
+from devices.base.power import MeasuredScope, Rail, Scope
 from devices.power.child import Line, LineChild
-from devices.power.ina import INA3221
+from devices.power.ina_channels import INA3221
 from devices.power.rails import board_text, find_board, topology
-from devices.power.source import Rail, Sample, Scope, SelfCheck, Surroundings
-from devices.profile import JtopPower, TegrastatsPower
+from devices.power.source import Sample, SelfCheck, Surroundings
+from devices.power.spec import PowerSpec, Text
 
 PRINTED_MW = 1.0
 """Both tegrastats and jtop print whole milliwatts."""
@@ -24,6 +27,17 @@ NOMINAL_MV: Mapping[str, Mapping[str, int]] = {
 """The voltage at the shunt, by board and rail, because tegrastats prints none."""
 
 
+class PrintedPower(PowerSpec, frozen=True, kw_only=True):
+    """What the specs of the two have in common.
+
+    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
+    place of what `devices.power.rails` knows of the board; those not named are parts.
+    """
+
+    board: Text | None = None
+    rails: dict[Text, MeasuredScope] = msgspec.field(default_factory=dict)
+
+
 class PrintedSource(ABC):
     """What the two have in common: a child whose lines each hold the present power of every rail.
 
@@ -32,7 +46,7 @@ class PrintedSource(ABC):
 
     program: ClassVar[str]
 
-    def __init__(self, spec: TegrastatsPower | JtopPower, surroundings: Surroundings) -> None:
+    def __init__(self, spec: PrintedPower, surroundings: Surroundings) -> None:
         self._root = surroundings.root
         self._board, self._named = spec.board, spec.rails
         self._child: LineChild | None = None

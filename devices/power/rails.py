@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from devices.errors import DeviceError
-from devices.power.source import Scope
+from devices.base.errors import DeviceError
+from devices.base.power import Scope
 
 
 class Total(NamedTuple):

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from devices.errors import DeviceError
+import msgspec
+
+from devices.base.errors import DeviceError
+from devices.base.power import Capability, MeasuredScope, Rail, Scope
 from devices.power.counter import EnergyCounter
 from devices.power.rails import topology
-from devices.power.source import Capability, Rail, Sample, Scope, Surroundings
-from devices.profile import RaplPower
+from devices.power.source import Sample, Surroundings
+from devices.power.spec import PowerSpec, Share, Text
 
 POWERCAP = Path("sys/class/powercap")
 
@@ -27,6 +30,17 @@ class _Zone(NamedTuple):
     counter: EnergyCounter
 
 
+class RaplPower(PowerSpec, frozen=True, kw_only=True, tag="rapl"):
+    """An x86 processor's own energy counters, read through the kernel's powercap.
+
+    `gain` is how far they may be off, relative; the maker states nothing, so the profile has to. `rails` gives zones
+    their scope in place of the usual ones; those not named are parts.
+    """
+
+    gain: Share
+    rails: dict[Text, MeasuredScope] = msgspec.field(default_factory=dict)
+
+
 class RaplSource:
     """Mean power of each zone between two reads.
 
@@ -35,6 +49,8 @@ class RaplSource:
     inside a package (`core`, `uncore`) is a part, and so is `psys`, which covers what the maker of the machine chose; a
     profile that knows may give it the scope `board`.
     """
+
+    Spec = RaplPower
 
     def __init__(
         self, spec: RaplPower, surroundings: Surroundings, clock: Callable[[], int] = time.monotonic_ns

@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-Scope: TypeAlias = Literal["wall", "board", "module", "rail", "emulated"]
-
-
-class Rail(msgspec.Struct, frozen=True, kw_only=True):
-    """One rail of a source and how well it is known. The three limits bound the error of a single reading.
-
-    `gain` is relative; `offset_mw` a constant error; `lsb_mw` the step between two readings. The rails of a source's
-    widest scope add up to what it says of the whole node.
-    """
-
-    name: str
-    scope: Scope
-    gain: float = 0.0
-    offset_mw: float = 0.0
-    lsb_mw: float = 0.0
-
-
-class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probed source can do.
-
-    `averaging_ms` is the time over which the sensor averages each reading (None: not known); `detail` holds facts
-    for the manifest.
-    """
-
-    source: str
-    rails: list[Rail]
-    rate_hz_max: float | None
-    averaging_ms: float | None
-    detail: dict[str, Any]
+from devices.base.power import Capability
+from devices.power.spec import PowerSpec
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -79,6 +52,17 @@ class PowerSource(Protocol):
 
     def close(self) -> None:
         """Let go of the source; more than once does no harm."""
+
+
+class SourceType(Protocol):
+    """A class of power sources, and the spec that a profile gives it."""
+
+    @property
+    def Spec(self) -> type[PowerSpec]:  # noqa: N802
+        """What a profile says of such a source."""
+
+    def __call__(self, spec: Any, surroundings: Surroundings) -> PowerSource:
+        """A source that is not yet probed."""
 
 
 @runtime_checkable

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from devices.errors import DeviceError
-from devices.power.printed import PrintedSource, quote
-from devices.power.source import Capability, Surroundings
-from devices.profile import TegrastatsPower
+import msgspec
+
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
+from devices.power.printed import PrintedPower, PrintedSource, quote
+from devices.power.source import Surroundings
+from devices.power.spec import Text
 from devices.tegrastats import parse
+
+
+class TegrastatsPower(PrintedPower, frozen=True, kw_only=True, tag="tegrastats"):
+    """NVIDIA's tegrastats, run by the sampler; `--interval` is added to `command`, in whole ms.
+
+    `board` names the board where the device tree does not (None: the device tree's). `rails` gives rails their scope in
+    place of what `devices.power.rails` knows of the board; those not named are parts.
+    """
+
+    # One line a second is tegrastats' own interval; a read of four rails takes a few ms.
+    rate_hz: Annotated[float, msgspec.Meta(ge=1, le=100)]
+    command: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)] = ("tegrastats",)
 
 
 class TegrastatsSource(PrintedSource):
     """The first value of each rail on every line: the present power. The second is a mean since tegrastats started."""
+
+    Spec = TegrastatsPower
 
     program = "tegrastats"
 

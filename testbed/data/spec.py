@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 import pydantic
 
+from testbed.config import Strict
+
 Name = Literal[
     "digits", "image_folder", "cifar10", "caltech101", "cifar10_dvs", "n_caltech101", "digits_dvs", "image_folder_dvs"
 ]
@@ -37,10 +39,8 @@ TEST_SHARE = {"cifar10_dvs": 0.1, "n_caltech101": 0.1}
 """Test share of a random split where the recipe names none, as papers on these two have it; 0.2 for the others."""
 
 
-class DvsSpec(pydantic.BaseModel):
+class DvsSpec(Strict):
     """The sensor and the saccades of simulated events (see testbed.data.saccades)."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     threshold: float = pydantic.Field(
         default=0.2, ge=0.05, le=2.0, description="change of log intensity that fires an event"
@@ -60,10 +60,8 @@ class DvsSpec(pydantic.BaseModel):
     seed: int = pydantic.Field(default=0, ge=0)
 
 
-class DatasetSpec(pydantic.BaseModel):
+class DatasetSpec(Strict):
     """The `dataset:` block of a recipe."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     title: str | None = pydantic.Field(None, description="how figures and tables name an image folder")

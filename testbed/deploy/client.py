@@ -15,7 +15,8 @@ import asyncssh
 import testbed
 from testbed.errors import ConnectionLost, DeployError
 
-MODULES = ("testbed", "testbed.steward", *(f"testbed.steward.{name}" for name in ("lease", "processes", "store")))
+NAMES = ("lease", "processes", "store", "inbox", "children")  # in the order in which they import each other
+MODULES = ("testbed", "testbed.steward", *(f"testbed.steward.{name}" for name in NAMES))
 SERVICE = "testbed.steward.service"
 # Runs on whatever Python there is, as far as the version check; one process, nothing on the node's disk. The first line
 # that is ours tells the steward's words from what a login shell prints.
@@ -40,10 +41,15 @@ class Started(NamedTuple):
 
 
 class StewardClient:
-    """One steward over one SSH connection. When the connection is lost, everything that is waited for fails."""
+    """One steward over one SSH connection. When the connection is lost, everything that is waited for fails.
+
+    Attributes:
+        node: its name, for errors.
+        lost: why there is no connection any more; None while there is.
+    """
 
     def __init__(self, node: str, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        self._node, self._process = node, process
+        self.node, self._process = node, process
         self._answers: dict[int, asyncio.Future[tuple[Any, bytes]]] = {}
         self._children: dict[int, Started] = {}
         self._number = 0
@@ -110,7 +116,7 @@ class StewardClient:
 
     def close(self) -> None:
         """Close the steward's input, which ends it and whatever it has started."""
-        self._lose(f"{self._node}: the connection was closed")
+        self._lose(f"{self.node}: the connection was closed")
         self._process.close()
         for task in (self._heard, self._beating):
             if task is not None:
@@ -132,7 +138,7 @@ class StewardClient:
                     await self._process.stdin.drain()
             return await answer
         except (OSError, asyncssh.Error) as error:
-            self._lose(f"{self._node}: the SSH connection was lost ({error or type(error).__name__})")
+            self._lose(f"{self.node}: the SSH connection was lost ({error or type(error).__name__})")
             raise ConnectionLost(self.lost) from error
         finally:
             self._answers.pop(number, None)
@@ -155,7 +161,7 @@ class StewardClient:
             said = await asyncio.wait_for(self._process.stderr.read(2000), 2.0)
         last = said.decode(errors="replace").strip().splitlines()[-1:]
         raise DeployError(
-            f"{self._node}: {python} does not start there ({last[0] if last else 'no answer'}); install Python 3.10 or "
+            f"{self.node}: {python} does not start there ({last[0] if last else 'no answer'}); install Python 3.10 or "
             "newer, or name it as `python:` in the profile"
         )
 
@@ -171,7 +177,7 @@ class StewardClient:
             how = said[-1] if said else how
         except (asyncssh.Error, OSError, asyncio.IncompleteReadError) as error:
             how = str(error) or type(error).__name__
-        self._lose(f"{self._node}: the SSH connection was lost ({how})")
+        self._lose(f"{self.node}: the SSH connection was lost ({how})")
 
     def _take_in(self, message: dict[str, Any], data: bytes) -> None:
         if "event" in message:
@@ -186,7 +192,7 @@ class StewardClient:
             return
         if "error" in message:
             hint = "; the disk is full: make room there" if message.get("full") else ""
-            answer.set_exception(DeployError(f"{self._node}: {message['error']}{hint}"))
+            answer.set_exception(DeployError(f"{self.node}: {message['error']}{hint}"))
         else:
             answer.set_result((message["answer"], data))
 

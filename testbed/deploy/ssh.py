@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +18,15 @@ import msgspec
 from devices.profile import Profile, SshReach
 from testbed.deploy import wheels
 from testbed.deploy.client import StewardClient
+from testbed.deploy.code import pack_testbed
 from testbed.deploy.connect import connect
 from testbed.deploy.deployer import Claim, last_word
+from testbed.deploy.environment import KEY_DIGITS, interpreter, send
+from testbed.deploy.sshworker import ALIVE_S, SshWorker
 from testbed.errors import ConnectionLost, DeployError
-from testbed.link.messages import Role, WorkerStart
+from testbed.link.messages import WorkerStart
 from testbed.record.log import write_atomically
-from testbed.runtime.digest import document_digest, file_digest
-
-ALIVE_S = 5.0
-"""How soon a node that is still there answers between two repeats."""
-
-KEY_DIGITS = 16
-
-
-class SshWorker:
-    """A worker on the node, a child of its steward."""
-
-    def __init__(self, steward: StewardClient, pid: int, ended: asyncio.Future[int], log: Path) -> None:
-        self._steward, self._pid, self._ended = steward, pid, ended
-        self.log = log
-        self.on_end: Callable[[], None] = lambda: None
-
-    async def wait(self) -> int:
-        """Wait for its end; returns the exit code.
-
-        Raises:
-            ConnectionLost: so it will not be known here.
-        """
-        return await asyncio.shield(self._ended)
-
-    async def stop(self, grace_s: float) -> None:
-        """Close its standard input; kill it when the grace is over, and give up when the node does not answer."""
-        try:
-            for do in ("close", "kill"):
-                if not self._ended.done():
-                    await asyncio.wait_for(self._steward.ask(do, child=self._pid), ALIVE_S)
-                    await asyncio.wait({self._ended}, timeout=grace_s)
-            await asyncio.wait({self._ended}, timeout=ALIVE_S)
-        except (ConnectionLost, asyncio.TimeoutError):
-            pass
-        if not self._ended.done():
-            self._steward.close()  # the steward ends it, now or when its own limit has passed
-        self.on_end()
+from testbed.runtime.digest import file_digest
 
 
 class SshDeployer:
@@ -75,7 +41,7 @@ class SshDeployer:
         self._facts: dict[str, Any] = {}
         self._python = ""
         self._code = ""
-        self._owed: list[tuple[str, Role, Path]] = []
+        self._owed: list[tuple[str, str, Path]] = []
         self._there: dict[str, str] = {}
 
     async def open(self) -> None:
@@ -85,30 +51,30 @@ class SshDeployer:
         await self.close()
         node = self._profile.name
         self._connection = await connect(node, self._host)
-        wheel = await asyncio.to_thread(wheels.testbed_wheel, wheels.cache_folder())
+        code = await asyncio.to_thread(pack_testbed, wheels.cache_folder())
         try:
             run = f"{self._claim.campaign}.{node}"
             self._steward = await StewardClient.start(self._connection, node, self._profile.python or "python3", run)
-            sha256 = await asyncio.to_thread(file_digest, wheel)
+            sha256 = await asyncio.to_thread(file_digest, code)
             self._facts = await self._steward.ask(
                 "open",
                 folder=self._profile.folder,
                 claim=msgspec.to_builtins(self._claim),
                 node=node,
                 packages=wheels.probes(self._needed),
-                files={sha256: wheel.stat().st_size},
+                files={sha256: code.stat().st_size},
             )
-            await self._send({sha256: wheel}, self._facts["lacking"])
+            await send(self._steward, self._facts, {sha256: code}, self._facts["lacking"])
             self._code = await self._steward.ask("unpack", sha256=sha256)
-            self._python = await self._environment()
+            self._python = await interpreter(self._steward, self._facts, self._needed)
         except asyncssh.Error as error:
             await self.close()
             raise DeployError(f"{node}: {error.reason or error}") from error
         except BaseException:
             await self.close()
             raise
-        for run, role, attempt in list(self._owed):
-            await self.fetch(run, role, attempt)
+        for run, owing, attempt in list(self._owed):
+            await self.fetch(run, owing, attempt)
 
     async def boot_id(self) -> str:
         """As the steward found it."""
@@ -124,16 +90,16 @@ class SshDeployer:
                 hashes = {name: await asyncio.to_thread(file_digest, file) for name, file in found.items()}
                 files = {hashes[name]: file for name, file in found.items()}
                 sizes = {sha256: file.stat().st_size for sha256, file in files.items()}
-                await self._send(files, await steward.ask("files", files=sizes))
+                await send(steward, self._facts, files, await steward.ask("files", files=sizes))
                 path = await steward.ask("folder", digest=digest, files=hashes)
             self._there[digest] = path
         return self._there[digest]
 
-    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+    def node_folder(self, run: str, attempt: Path, node: str) -> str:
         """A folder of the run, below the profile's `folder`."""
-        return f"{self._facts['root']}/runs/{run}/{role}"
+        return f"{self._facts['root']}/runs/{run}/{node}"
 
-    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> SshWorker:
+    async def start(self, run: str, start: WorkerStart, log: Path) -> SshWorker:
         """Forward a port of the node's loopback to the control plane, and start a worker that connects to it."""
         steward, connection = self._answering(), self._connection
         assert connection is not None  # noqa: S101  (there is a steward)
@@ -153,13 +119,13 @@ class SshDeployer:
             with log.open("ab") as file:
                 file.write(data)
 
-        command = [self._python, "-m", "testbed.worker", "--role", role, "--run", run]
+        command = [self._python, "-m", "testbed.worker", "--node", start.node, "--run", run]
         pid, ended = await steward.child(
             msgspec.json.encode(start) + b"\n",
             write,
             command=command,
             run=run,
-            role=role,
+            node=start.node,
             environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
         )
         worker = SshWorker(steward, pid, ended, log)
@@ -176,7 +142,7 @@ class SshDeployer:
             output.extend,
             command=[self._python, "-m", module],
             run=run,
-            role="edge",
+            node=module,
             environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
         )
         try:
@@ -188,23 +154,23 @@ class SshDeployer:
             if not ended.done() and steward.lost is None:
                 await steward.ask("kill", child=pid)
             if steward.lost is None:
-                await steward.ask("remove", run=run, role="edge")
+                await steward.ask("remove", run=run, node=module)
         if code != 0:
             raise DeployError(f"{node}: {self._python} -m {module} failed: {last_word(bytes(output))}")
         return bytes(output)
 
-    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
+    async def fetch(self, run: str, node: str, attempt: Path) -> None:
         """Fetch the files whole, then remove them on the node; what is not fetched now is when `open` gets through."""
-        self._owed = [owed for owed in self._owed if owed[:2] != (run, role)] + [(run, role, attempt)]
+        self._owed = [owed for owed in self._owed if owed[:2] != (run, node)] + [(run, node, attempt)]
         steward = self._answering()
-        for name in await steward.ask("list", run=run, role=role):
+        for name in await steward.ask("list", run=run, node=node):
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise DeployError(
                     f"{self._profile.name}: it says that a worker recorded {name!r}, which leads elsewhere"
                 )
-            write_atomically(attempt / role / name, await steward.get(run=run, role=role, name=name))
-        await steward.ask("remove", run=run, role=role)
-        self._owed.remove((run, role, attempt))
+            write_atomically(attempt / node / name, await steward.get(run=run, node=node, name=name))
+        await steward.ask("remove", run=run, node=node)
+        self._owed.remove((run, node, attempt))
 
     async def close(self) -> None:
         """End the steward, which gives the lease back, and the connection."""
@@ -224,55 +190,3 @@ class SshDeployer:
         if self._steward is None:
             raise ConnectionLost(f"{self._profile.name}: not connected")
         return self._steward
-
-    async def _send(self, files: dict[str, Path], lacking: list[str]) -> None:
-        """Send files by hash.
-
-        Raises:
-            DeployError: there is no room for them, or they did not arrive as they are.
-        """
-        needed = sum(files[sha256].stat().st_size for sha256 in lacking)
-        if needed > self._facts["free_bytes"]:
-            raise DeployError(
-                f"{self._profile.name}: {needed / 1e6:.1f} MB are to be sent, but {self._facts['root']} has room for "
-                f"{self._facts['free_bytes'] / 1e6:.1f} MB; make room there, or name another `folder:` in the profile"
-            )
-        for sha256 in lacking:
-            await self._answering().ask("put", files[sha256], sha256=sha256)
-
-    async def _environment(self) -> str:
-        """The interpreter that workers run with: one that sees the node's own packages, and what they lack."""
-        python, node = wheels.describe(self._facts), self._profile.name
-        wanted = wheels.lacking(self._needed, self._facts["packages"], python)
-        found: list[Path] = []
-        if wanted:
-            try:
-                found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder())
-            except DeployError as error:
-                raise DeployError(
-                    f"{node}: it lacks {', '.join(map(str, wanted))}, and no wheels can be had for it: {error}. On the "
-                    f"node: {wheels.install_command(python, wanted)}"
-                ) from error
-        hashes = {wheel.name: await asyncio.to_thread(file_digest, wheel) for wheel in found}
-        key = document_digest([python.executable, python.version, hashes])[:KEY_DIGITS]
-        steward = self._answering()
-        if key not in self._facts["environments"]:
-            files = {hashes[wheel.name]: wheel for wheel in found}
-            lacks = await steward.ask("files", files={sha256: file.stat().st_size for sha256, file in files.items()})
-            await self._send(files, lacks)
-        try:
-            return str(await steward.ask("environment", key=key, wheels=hashes, commands=self._commands(found, wanted)))
-        except DeployError as error:
-            raise DeployError(
-                f"{error}; no environment for the workers could be made from {python.executable}. By hand, on the "
-                f"node: {wheels.install_command(python, wanted or self._needed)}"
-            ) from error
-
-    def _commands(self, found: list[Path], wanted: list[Any]) -> list[list[str]]:
-        """What Python is to do in a new environment: install what is lacking, then see that all can be imported."""
-        commands = [["-c", "import " + ", ".join(wheels.probes(self._needed).values())]]
-        if found:
-            pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
-            words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
-            commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
-        return commands

@@ -1,17 +1,14 @@
-"""What is sent to a node as wheels: the testbed itself, and the packages that the node lacks."""
+"""What a node lacks of the packages that the testbed needs, and the wheels of them that fit it."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-import zipfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,14 +18,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-import testbed
-from devices.profile import NvmlPower, Profile
+from devices.power.nvml import NvmlPower
+from devices.profile import Profile
 from testbed.errors import DeployError
 from testbed.runtime.digest import document_digest
-from testbed.version import VERSION
 
 DISTRIBUTION = "neucodex-testbed"
-PACKAGES = ("testbed", "devices")
 MODULES = {
     "numpy": "numpy",
     "pyzmq": "zmq",
@@ -40,9 +35,7 @@ MODULES = {
 """What each of the node's requirements is imported as."""
 
 _CACHING = threading.Lock()
-"""Two nodes that are opened at once must not make the same wheel or download twice."""
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first that zip knows: the same sources make the same bytes
+"""Two nodes that are opened at once must not download the same twice."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +89,7 @@ def probes(needed: Iterable[Requirement]) -> dict[str, str]:
     return {requirement.name: MODULES[canonicalize_name(requirement.name)] for requirement in needed}
 
 
-def lacking(needed: Sequence[Requirement], found: dict[str, str | None], python: Python) -> list[Requirement]:
+def lacking(needed: Sequence[Requirement], found: Mapping[str, str | None], python: Python) -> list[Requirement]:
     """What a node does not meet of its requirements, given its version of each module (None: it is not there).
 
     A package that is there is used as it is where its version fits or cannot be told. NVIDIA's onnxruntime is there
@@ -114,7 +107,7 @@ def lacking(needed: Sequence[Requirement], found: dict[str, str | None], python:
     return wanted
 
 
-def install_command(python: Python, wanted: list[Requirement]) -> str:
+def install_command(python: Python, wanted: Sequence[Requirement]) -> str:
     """What somebody types on the node to get the same by hand."""
     return f"{python.executable} -m pip install " + " ".join(f"'{requirement}'" for requirement in wanted)
 
@@ -164,45 +157,6 @@ def download(wanted: list[Requirement], python: Python, cache: Path) -> list[Pat
     return sorted(folder.glob("*.whl"))
 
 
-def testbed_wheel(cache: Path) -> Path:
-    """This testbed as a wheel, made of the files that run here; the same files make the same bytes.
-
-    Written here and not by setuptools, which would need a source tree, some seconds and often the network for what is a
-    zip of Python files.
-    """
-    root = Path(testbed.__file__).parent.parent
-    files = {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for package in PACKAGES
-        for path in sorted((root / package).rglob("*"))
-        if path.suffix in (".py", ".yaml")
-    }
-    info = f"{DISTRIBUTION.replace('-', '_')}-{VERSION}.dist-info"
-    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements())
-    about = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {VERSION}\nRequires-Python: >=3.10\n{needs}"
-    files[f"{info}/METADATA"] = about.encode()
-    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: testbed\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    record = "".join(f"{name},sha256={_record_hash(data)},{len(data)}\n" for name, data in files.items())
-    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
-    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
-    wheel = cache / "testbed" / digest / f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
-    with _CACHING:
-        if not wheel.exists():
-            wheel.parent.mkdir(parents=True, exist_ok=True)
-            part = wheel.with_name(f".{os.getpid()}.part")
-            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, data in files.items():
-                    entry = zipfile.ZipInfo(name, _EPOCH)
-                    entry.external_attr = 0o644 << 16
-                    archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-            part.rename(wheel)
-    return wheel
-
-
-def _record_hash(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-
-
 def _meets(version: str | None, requirement: Requirement) -> bool:
     if version is None:
         return False
@@ -214,6 +168,6 @@ def _meets(version: str | None, requirement: Requirement) -> bool:
         return True
 
 
-def describe(facts: dict[str, Any]) -> Python:
+def describe(facts: Mapping[str, Any]) -> Python:
     """The interpreter that a steward's answer is about."""
     return Python(facts["python"], facts["version"], facts["machine"], (facts["libc"][0], facts["libc"][1]))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from testbed.errors import LinkError
+from testbed.record.schema import ClockLine
 
 MAX_SKEW_PPM = 1000.0
 """Two clocks that are each slewed as fast as a kernel does it, 500 ppm (Linux, adjtimex(2)), drift apart no faster."""
@@ -38,21 +39,6 @@ class ClockOffset(NamedTuple):
     t_ns: int
 
 
-class Line(NamedTuple):
-    """The peer's clock minus ours over time: `offset_ns` ± `bound_ns` at `t_ns`, growing by `skew_ppm` ± its bound.
-
-    `straight` is False where no constant skew explains every offset: the skew is then the mean from the first to the
-    last of them, and its bound holds for that mean.
-    """
-
-    t_ns: int
-    offset_ns: int
-    bound_ns: int
-    skew_ppm: float
-    skew_bound_ppm: float
-    straight: bool
-
-
 def estimate(exchanges: Sequence[Exchange]) -> ClockOffset:
     """Offset from the exchange with the shortest round trip; its half bounds the error.
 
@@ -71,8 +57,8 @@ def estimate(exchanges: Sequence[Exchange]) -> ClockOffset:
     return ClockOffset(offset_ns, (rtt_ns + 1) // 2, rtt_ns, len(exchanges), (best.t1 + best.t4) // 2)
 
 
-def line(offsets: Sequence[ClockOffset]) -> Line:
-    """The line through all offsets' intervals, at the middle of their time.
+def line(offsets: Sequence[ClockOffset], *, node: str, repeat: int) -> ClockLine:
+    """The line of a node's clock in a repeat through all offsets' intervals, at the middle of their time.
 
     A constant skew lies, for any two offsets, between the slopes that join the opposite ends of their intervals; it
     lies in the intersection of all of these. An offset then bounds that of any other time.
@@ -99,7 +85,9 @@ def line(offsets: Sequence[ClockOffset]) -> Line:
     reach = [(each, t_ns - each.t_ns) for each in ordered]
     most = min(each.offset_ns + _bound_ns(each) + max(dt * slowest, dt * fastest) for each, dt in reach)
     least = max(each.offset_ns - _bound_ns(each) + min(dt * slowest, dt * fastest) for each, dt in reach)
-    return Line(
+    return ClockLine(
+        node=node,
+        repeat=repeat,
         t_ns=t_ns,
         offset_ns=round((most + least) / 2),
         bound_ns=round(abs(most - least) / 2) + 1,

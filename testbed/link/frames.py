@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from testbed.errors import LinkError
+from testbed.link.kinds import FrameError, Kind
 
 MAGIC = b"NX"
 VERSION = 1
@@ -18,29 +17,6 @@ _HEADER = struct.Struct("<2sBBIBBHI")
 HEADER_BYTES = _HEADER.size
 _DURATION = struct.Struct("<Q")
 MAX_REASON_BYTES = 200
-
-
-class FrameError(LinkError):
-    """Bytes that are not a frame of this protocol; `reason` is a slug for the event log."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        self.reason = reason
-        super().__init__(message)
-
-
-class Kind(IntEnum):
-    """What a frame carries, and which way it goes."""
-
-    STEP = 1
-    """Edge to cloud: the code of one timestep."""
-    INPUT = 2
-    """Edge to cloud: the raw input; the cloud runs everything."""
-    END = 3
-    """Edge to cloud: the request is over early, its state may go."""
-    RESULT = 4
-    """Cloud to edge: how long the cloud took, and logits."""
-    REFUSED = 5
-    """Cloud to edge: a short reason in UTF-8."""
 
 
 _KINDS = {int(kind): kind for kind in Kind}

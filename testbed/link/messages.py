@@ -1,25 +1,25 @@
 """The control plane's messages: what the orchestrator asks of a worker, and what a worker answers.
 
 MessagePack of one envelope. A worker answers a request with the request's sequence number; what it sends
-unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
+unasked (`Hello`, `Heartbeat`, `Progress`, at times `Fault`) carries 0.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from devices.profile import Profile
 from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
+from testbed.record import documents
+from testbed.record.documents import HelloFacts, Role
 from testbed.record.exits import Accumulate, Policy
 
-CONTROL_SCHEMA = 3
+CONTROL_SCHEMA = 4
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
-Role: TypeAlias = Literal["edge", "cloud"]
-Mode: TypeAlias = Literal["edge_only", "cloud_only", "co_inference"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Confidence: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -37,13 +37,12 @@ class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one cell measures. `window` is the number of timesteps in flight; 1 is stop-and-wait."""
+    """What one cell measures."""
 
-    mode: Mode
+    mode: str
     timeout_ms: Positive
     codec: str | None = None
     exit: ExitConfig | None = None
-    window: Positive = 1
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -85,7 +84,7 @@ class Idle(_Body, frozen=True, kw_only=True):
 class Measure(_Body, frozen=True, kw_only=True):
     """Run these samples in order and record each; request ids count up from `first_request_id`.
 
-    All of them are run again, in whole passes, until `min_duration_s` is over.
+    All of them are run again, in whole passes, until `min_duration_s` is over. Answered by `Measured`.
     """
 
     samples: list[Count]
@@ -94,7 +93,7 @@ class Measure(_Body, frozen=True, kw_only=True):
 
 
 class Finish(_Body, frozen=True, kw_only=True):
-    """Stop the sampler and close the record, so that its files can be collected."""
+    """Stop the sampler and close the record, so that its files can be collected. Answered by `Finished`."""
 
 
 class Cancel(_Body, frozen=True, kw_only=True):
@@ -114,7 +113,9 @@ class Bye(_Body, frozen=True, kw_only=True):
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The line of JSON that a worker reads from its standard input: keys never stand on a command line.
 
-    `root` is the profile's: where the worker looks for what its board says of itself before a profile is loaded.
+    `node` is the id of the participant that it is: its end of the control plane has that identity, and the `node`
+    columns of its record say it. `root` is the profile's: where the worker looks for what its board says of itself
+    before a profile is loaded.
     """
 
     control_endpoint: str
@@ -127,27 +128,33 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Hello(_Body, frozen=True, kw_only=True):
-    """A worker's first message: who it is and what it runs on."""
+    """A worker's first message: which participant it is and what it runs on."""
 
-    role: Role
     node: str
-    pid: int
-    python: str
-    versions: dict[str, str]
-    facts: dict[str, Any]
+    facts: HelloFacts
 
 
 class Loaded(_Body, frozen=True, kw_only=True):
     """The worker is ready. A cloud says where its data plane really listens."""
 
     data_endpoint: str | None
-    detail: dict[str, Any] = {}
+    detail: documents.Loaded
+
+
+class Measured(_Body, frozen=True, kw_only=True):
+    """The requests have been measured, as far as nobody cancelled them."""
+
+    detail: documents.Measured
+
+
+class Finished(_Body, frozen=True, kw_only=True):
+    """The record is closed."""
+
+    detail: documents.Finished
 
 
 class Done(_Body, frozen=True, kw_only=True):
     """The request has been carried out."""
-
-    detail: dict[str, Any] = {}
 
 
 class Progress(_Body, frozen=True, kw_only=True):
@@ -176,24 +183,23 @@ class ClockPong(_Body, frozen=True, kw_only=True):
 
 
 class Fault(_Body, frozen=True, kw_only=True):
-    """The worker could not do what was asked. `kind` is the error's class name."""
+    """The worker could not do what was asked, or cannot go on (sequence number 0). `kind` is the error's class name."""
 
     message: str
     kind: str
 
 
 ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Heartbeat | Bye
-FromWorker: TypeAlias = Hello | Loaded | Done | Progress | Heartbeat | ClockPong | Fault
+FromWorker: TypeAlias = Hello | Loaded | Measured | Finished | Done | Progress | Heartbeat | ClockPong | Fault
 Body: TypeAlias = ToWorker | FromWorker
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """The envelope. `deadline_s` is how long the sender will wait for the answer, None if without end."""
+    """The envelope."""
 
     schema: int = CONTROL_SCHEMA
     run: str
     seq: Count
-    deadline_s: float | None = None
     body: Body
 
 

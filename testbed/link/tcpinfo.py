@@ -42,60 +42,84 @@ class Counters(NamedTuple):
     retransmits: int
 
 
+class _Connection(NamedTuple):
+    """An open TCP connection of this process."""
+
+    fd: int
+    inode: int
+    ip_bytes: int
+
+
 class ConnectionMeter:
     """Reads the counters of this process's one TCP connection to an endpoint (`tcp://HOST:PORT`).
 
-    The descriptor stays libzmq's: it is borrowed for each reading, since a duplicate would keep the
-    connection open after libzmq has closed it.
+    They go on counting over connections that follow one another. The descriptor stays libzmq's: it is borrowed for each
+    reading, since a duplicate would keep the connection open after libzmq has closed it.
+
+    Raises:
+        LinkError: there is not exactly one such connection.
     """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self._peers = _addresses(endpoint)
-        self._fd, self._inode, self._ip_bytes = self._find()
-        self._before = Counters(0, 0, 0.0, 0)
-        self._last = self._before
+        self._given_up: set[int] = set()
+        self._connection = self._find()
+        if self._connection is None:
+            raise LinkError(f"{endpoint}: {self._wrong_number(0)}")
+        self._before = self._last = Counters(0, 0, 0.0, 0)
 
     def read(self) -> Counters:
-        """The counters now.
+        """The counters now; those of the last reading while there is no connection.
 
         Raises:
-            LinkError: the connection is gone; or it is another one than at the last reading, once, since
-                what the lost one still carried is unknown. Later readings go on from the last one.
+            LinkError: the connection of the last reading was lost, and with it what it still carried. Said once: later
+                readings go on from the last one.
         """
-        info = _read_info(self._fd, self._inode)
-        if info is None:
-            self._fd, self._inode, self._ip_bytes = self._find()
-            self._before = self._last
-            raise LinkError(
-                f"{self.endpoint}: the data connection was lost and made anew; its traffic in between is not known"
-            )
-        now = _counters(info, self._ip_bytes)
-        before = self._before
-        self._last = Counters(
-            before.tx_bytes + now.tx_bytes,
-            before.rx_bytes + now.rx_bytes,
-            now.rtt_ms,
-            before.retransmits + now.retransmits,
-        )
+        before = self._connection
+        now = None if before is None else _read_counters(before)
+        if now is None:
+            self._before, self._connection = self._last, None
+            self._connection = self._find()
+            if before is not None:
+                seen = self._wrong_number(0) if self._connection is None else "it was lost and made anew"
+                raise LinkError(f"{self.endpoint}: what the lost data connection carried is not known: {seen}")
+            now = None if self._connection is None else _read_counters(self._connection)
+        if now is not None:
+            self._last = _added(self._before, now)
         return self._last
 
-    def _find(self) -> tuple[int, int, int]:
-        """Descriptor, inode and IP header size of the connection."""
+    def give_up(self) -> None:
+        """Count the present connection no further: whoever asked for it replaces it by another."""
+        if self._connection is not None:
+            # libzmq closes it in its own time, until when the process has two.
+            self._given_up.add(self._connection.inode)
+        self._before, self._connection = self._last, None
+
+    def _find(self) -> _Connection | None:
+        """The connection, None if there is none."""
         found = []
         for entry in Path("/proc/self/fd").iterdir():
-            fd = int(entry.name)
-            peer = _peer_of(fd)
-            if peer is not None and (_unmapped(peer[0]), peer[1]) in self._peers:
-                # A mapped IPv4 address on an IPv6 socket travels as IPv4.
-                ip_bytes = _IPV6_BYTES if ":" in _unmapped(peer[0]) else _IPV4_BYTES
-                found.append((fd, os.fstat(fd).st_ino, ip_bytes))
-        if len(found) != 1:
-            raise LinkError(
-                f"{self.endpoint}: this process has {len(found)} TCP connections there, not one, "
-                "so its traffic cannot be counted"
-            )
-        return found[0]
+            connection = _connection_to(int(entry.name), self._peers)
+            if connection is not None and connection.inode not in self._given_up:
+                found.append(connection)
+        if len(found) > 1:
+            raise LinkError(f"{self.endpoint}: {self._wrong_number(len(found))}")
+        return found[0] if found else None
+
+    @staticmethod
+    def _wrong_number(found: int) -> str:
+        return f"this process has {found} TCP connections there, not one, so its traffic cannot be counted"
+
+
+def _added(before: Counters, now: Counters) -> Counters:
+    """The counters of a connection on top of those of the ones before it."""
+    return Counters(
+        before.tx_bytes + now.tx_bytes,
+        before.rx_bytes + now.rx_bytes,
+        now.rtt_ms,
+        before.retransmits + now.retransmits,
+    )
 
 
 def _addresses(endpoint: str) -> set[tuple[str, int]]:
@@ -113,8 +137,8 @@ def _unmapped(address: str) -> str:
     return address.removeprefix("::ffff:").partition("%")[0]
 
 
-def _peer_of(fd: int) -> tuple[str, int] | None:
-    """Address and port that a descriptor is connected to over TCP, None if it is anything else."""
+def _connection_to(fd: int, peers: set[tuple[str, int]]) -> _Connection | None:
+    """The TCP connection behind a descriptor, None if it is anything else or leads elsewhere."""
     try:
         borrowed = socket.socket(fileno=fd)
     except OSError:
@@ -122,24 +146,29 @@ def _peer_of(fd: int) -> tuple[str, int] | None:
     try:
         if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.type != socket.SOCK_STREAM:
             return None
-        peer = borrowed.getpeername()
-        return str(peer[0]), int(peer[1])
+        host, port, *_ = borrowed.getpeername()
+        if (_unmapped(str(host)), int(port)) not in peers:
+            return None
+        # A mapped IPv4 address on an IPv6 socket travels as IPv4.
+        ip_bytes = _IPV6_BYTES if ":" in _unmapped(str(host)) else _IPV4_BYTES
+        return _Connection(fd, os.fstat(fd).st_ino, ip_bytes)
     except OSError:
         return None
     finally:
         borrowed.detach()
 
 
-def _read_info(fd: int, inode: int) -> bytes | None:
-    """TCP_INFO of a descriptor, None if it is no longer that socket."""
+def _read_counters(connection: _Connection) -> Counters | None:
+    """The counters of a connection, None if its descriptor is no longer that socket."""
     try:
-        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=fd)
+        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=connection.fd)
     except OSError:
         return None
     try:
         info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FULL_BYTES)
         # Checked afterwards: a descriptor that is still this socket now was so before.
-        return info if os.fstat(fd).st_ino == inode else None
+        same = os.fstat(connection.fd).st_ino == connection.inode
+        return _counters(info, connection.ip_bytes) if same else None
     except OSError:
         return None
     finally:

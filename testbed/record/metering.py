@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
+
+from devices.base.power import Rail
 from testbed.errors import RecordError
+from testbed.record.documents import NodeRecord
 
 MIN_READINGS = 20
 """Independent readings in a window under which its energy means nothing: the two that its ends fall between may be
@@ -15,14 +18,6 @@ half wrong each, 5% of the window together."""
 UNKNOWN_AVERAGING_MS = 1000.0
 """What is assumed of a sensor that does not say over which time it averages: the longest of the sensors here (NVML's
 GetPowerUsage on Ampere and later, nvmlDeviceGetPowerUsage in NVIDIA's NVML reference)."""
-
-
-WIDEST_FIRST = ("wall", "board", "module", "rail", "emulated")
-
-
-def widest(scopes: Collection[str]) -> str:
-    """The scope whose rails are added up: a sensor may report a sum beside its parts (VDD_IN, VDD_CPU_GPU_CV)."""
-    return next(scope for scope in WIDEST_FIRST if scope in scopes)
 
 
 def window_s(averaging_ms: float | None, rate_hz: float) -> float:
@@ -40,15 +35,6 @@ def _averaging_s(averaging_ms: float | None) -> float:
 
 
 @dataclass(frozen=True)
-class RailLimits:
-    """Limits of the error of one rail's readings: relative, constant, and the step between two readings."""
-
-    gain: float = 0.0
-    offset_mw: float = 0.0
-    lsb_mw: float = 0.0
-
-
-@dataclass(frozen=True)
 class Sensor:
     """One power source of a node; `averaging_ms` is None where the source does not know it.
 
@@ -56,18 +42,18 @@ class Sensor:
     """
 
     source: str
-    rails: Mapping[str, RailLimits]
+    rails: Mapping[str, Rail]
     averaging_ms: float | None
     modelled: bool = False
 
-    def limits(self, rail: str) -> RailLimits:
+    def limits(self, rail: str) -> Rail:
         """How well a rail is known.
 
         Raises:
             RecordError: the manifest does not say it.
         """
         if self.modelled:
-            return RailLimits()
+            return Rail(name=rail, scope="emulated")
         if rail not in self.rails:
             raise RecordError(f"the manifest does not say how well {self.source} measures {rail}; measure again")
         return self.rails[rail]
@@ -84,42 +70,31 @@ class Sensor:
         return min(float(samples), seconds / self.averaging_s + 1)
 
 
-def sensor(node: Mapping[str, Any], source: str) -> Sensor:
+def sensor(node: NodeRecord, source: str) -> Sensor:
     """What the node's worker recorded of a source; where repeats differ, the wider limit of each.
-
-    Before sensors had limits, an emulated one listed its rails by name alone, or nothing was recorded; a model has no
-    sensor's errors, so these results are still read.
-
-    Args:
-        node: `manifest.nodes[role]`.
-        source: name of the source.
 
     Raises:
         RecordError: a sensor's limits are not in the manifest.
     """
-    repeats = (node.get("repeats") or {}).values()
     found = [
         capability
-        for repeat in repeats
-        for capability in (repeat.get("loaded") or {}).get("power") or []
-        if capability["source"] == source
+        for repeat in node.repeats.values()
+        for capability in repeat.loaded.power
+        if capability.source == source
     ]
-    averaging = [capability.get("averaging_ms") for capability in found]
-    known = [float(ms) for ms in averaging if ms is not None]
-    averaging_ms = max(known) if known and len(known) == len(averaging) else None
-    if (node.get("profile") or {}).get("kind") == "emulated":
+    known = [capability.averaging_ms for capability in found if capability.averaging_ms is not None]
+    averaging_ms = max(known) if known and len(known) == len(found) else None
+    if node.profile.kind == "emulated":
         return Sensor(source, {}, averaging_ms or 0.0, modelled=True)
-    if not found or any(isinstance(rail, str) for capability in found for rail in capability["rails"]):
-        raise RecordError(
-            f"{node.get('name', '?')}: the manifest does not say how well {source} measures (an earlier testbed did "
-            "not record it); measure again"
-        )
-    rails: dict[str, RailLimits] = {}
-    for rail in (rail for capability in found for rail in capability["rails"]):
-        so_far = rails.get(rail["name"], RailLimits())
-        rails[rail["name"]] = RailLimits(
-            gain=max(so_far.gain, float(rail.get("gain", 0.0))),
-            offset_mw=max(so_far.offset_mw, float(rail.get("offset_mw", 0.0))),
-            lsb_mw=max(so_far.lsb_mw, float(rail.get("lsb_mw", 0.0))),
+    if not found:
+        raise RecordError(f"{node.id}: the manifest does not say how well {source} measures; measure again")
+    rails: dict[str, Rail] = {}
+    for rail in (rail for capability in found for rail in capability.rails):
+        so_far = rails.get(rail.name, rail)
+        rails[rail.name] = msgspec.structs.replace(
+            rail,
+            gain=max(so_far.gain, rail.gain),
+            offset_mw=max(so_far.offset_mw, rail.offset_mw),
+            lsb_mw=max(so_far.lsb_mw, rail.lsb_mw),
         )
     return Sensor(source, rails, averaging_ms)

@@ -11,14 +11,21 @@ import msgspec
 import pyarrow.parquet as pq
 
 from testbed.errors import RecordError
+from testbed.record.documents import Manifest, Status
+from testbed.record.layout import CellFolder, ExperimentFolder
 from testbed.record.log import read_rows
-from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow, Manifest, Status
+from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow
 from testbed.record.tables import TABLES, arrow_schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DocumentT = TypeVar("DocumentT")
+
+
+class _Versioned(msgspec.Struct):
+    # Read first, so that results of another version are told as such and not by the first field that differs.
+    schema: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Cell:
     @cached_property
     def events(self) -> list[EventRow]:
         """Phases and incidents, in the order they were recorded."""
-        path = self.folder / "events.jsonl"
+        path = CellFolder(self.folder).events
         return list(read_rows(path, EventRow)) if path.exists() else []
 
     @property
@@ -72,15 +79,13 @@ class Cell:
 
     @cached_property
     def _clock(self) -> ClockRecord:
-        path = self.folder / "clock.json"
+        path = CellFolder(self.folder).clock
         if not path.exists():
             return ClockRecord(estimates=[], lines=[])
-        # Before skew was known, the file was the list of estimates alone.
-        found: ClockRecord | list[ClockEstimate] = read_document(path, ClockRecord | list[ClockEstimate])  # type: ignore[arg-type]
-        return found if isinstance(found, ClockRecord) else ClockRecord(estimates=found, lines=[])
+        return read_document(path, ClockRecord)
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.folder / f"{name}.parquet"
+        path = CellFolder(self.folder).table(name)
         try:
             table = pq.read_table(path)
         except FileNotFoundError as error:
@@ -101,11 +106,9 @@ def read_cell(folder: Path) -> Cell:
     Raises:
         RecordError: its manifest or status is missing, damaged, or of another schema.
     """
-    manifest = read_document(folder / "manifest.json", Manifest)
-    if manifest.schema != SCHEMA_VERSION:
-        raise RecordError(f"{folder}: recorded with schema {manifest.schema}, this testbed reads {SCHEMA_VERSION}")
-    status_path = folder / "status.json"
-    return Cell(folder, manifest, read_document(status_path, Status) if status_path.exists() else None)
+    cell = CellFolder(folder)
+    manifest = read_document(cell.manifest, Manifest)
+    return Cell(folder, manifest, read_document(cell.status, Status) if cell.status.exists() else None)
 
 
 def read_campaign(folder: Path) -> list[Cell]:
@@ -116,20 +119,27 @@ def read_campaign(folder: Path) -> list[Cell]:
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such results; testbed run makes them")
-    cells = [read_cell(path.parent) for path in sorted(folder.glob("*/manifest.json"))]
+    cells = [read_cell(cell.path) for cell in ExperimentFolder(folder).cells()]
     if not cells:
         raise RecordError(f"{folder}: holds no measured cells")
-    return sorted(cells, key=lambda cell: int(cell.manifest.config.get("position", 0)))
+    return sorted(cells, key=lambda cell: cell.manifest.config.position)
 
 
 def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
     """Read a JSON document into its type.
 
     Raises:
-        RecordError: it is missing or not of that type.
+        RecordError: it is missing, of another schema version, or not of that type.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        data = path.read_bytes()
+        found = msgspec.json.decode(data, type=_Versioned).schema
+        if found not in (None, SCHEMA_VERSION):
+            raise RecordError(
+                f"{path}: recorded with schema {found}, this testbed reads {SCHEMA_VERSION}; read these results with "
+                "the testbed that measured them (code.commit in manifest.json), or measure again"
+            )
+        return msgspec.json.decode(data, type=kind)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
     except msgspec.MsgspecError as error:

@@ -1,4 +1,4 @@
-"""The rows and documents of `results/`, with units in their names.
+"""The rows of `results/`, with units in their names; its documents are in `testbed.record.documents`.
 
 Times are integer nanoseconds of the recording node's monotonic clock. `None` means "does not apply",
 never "was not measured but should have been": a missing sensor is an error.
@@ -10,27 +10,29 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised whenever a reader of the version before would misread a row or a document."""
 
 Outcome = Literal["ok", "timeout", "error"]
-Scope = Literal["wall", "board", "module", "rail", "emulated"]
-State = Literal["complete", "failed", "aborted"]
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One inference request, as its edge saw it.
+    """One inference request, as its edge saw it. `node` is the id of that edge; ids of requests are unique within it.
 
     `network_ms` is the sum over timesteps of (round trip − cloud duration), so it needs no
     synchronised clocks. `wire_*_bytes` are what the kernel counted for the data connection:
-    payload, header, ZMTP and CURVE framing, TCP and IP headers.
+    payload, header, ZMTP and CURVE framing, TCP and IP headers; None where the connection was lost
+    during the request and its counters with it. `reason` says why a request is not `ok`, else None.
     """
 
     request_id: int
+    node: str
     sample_index: int
     repeat: int
     label: int
     prediction: int | None
     outcome: Outcome
+    reason: str | None = None
     exit_timestep: int | None
     t_start_ns: int
     t_end_ns: int
@@ -41,18 +43,19 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     cloud_compute_ms: float
     payload_up_bytes: int
     payload_down_bytes: int
-    wire_up_bytes: int
-    wire_down_bytes: int
+    wire_up_bytes: int | None
+    wire_down_bytes: int | None
 
 
 class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One timestep of one request. `logits` are this timestep's own, not accumulated.
+    """One timestep of one request of the edge `node`. `logits` are this timestep's own, not accumulated.
 
     `confidence` is that of the logits accumulated up to this timestep; `code_spikes` counts the ones
     among `code_bits`. Where nothing was sent for this timestep, the code and time fields are None.
     """
 
     request_id: int
+    node: str
     repeat: int
     timestep: int
     logits: list[float]
@@ -63,17 +66,6 @@ class TimestepRow(msgspec.Struct, frozen=True, kw_only=True):
     t_send_ns: int | None
     t_reply_ns: int | None
     cloud_compute_ms: float | None
-
-
-class PowerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One power sample of one rail, stamped with the node's monotonic clock."""
-
-    node: str
-    source: str
-    rail: str
-    scope: Scope
-    t_ns: int
-    mw: float
 
 
 class NetworkRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,70 +135,3 @@ class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     estimates: list[ClockEstimate]
     lines: list[ClockLine]
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that decided a cell's numbers; written before its first repeat, with facts added at its end.
-
-    `cell` is the short hash of config, artefact, bundle, code and node profiles. `label` is for people.
-    `model` is the artefact's `model.yaml`, `nodes` maps role (edge, cloud) to the profile and, per repeat, what the
-    node said of itself; `link` says what was requested of the link and what was measured.
-    """
-
-    schema: int
-    experiment: str
-    cell: str
-    label: str
-    mode: Literal["edge_only", "cloud_only", "co_inference"]
-    codec: str | None
-    exit: dict[str, Any] | None
-    repeats: int
-    config: dict[str, Any]
-    dataset: dict[str, Any]
-    model: dict[str, Any]
-    code: dict[str, Any]
-    nodes: dict[str, dict[str, Any]]
-    link: dict[str, Any]
-    created: str
-    invocation: dict[str, Any] = {}
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How a cell ended; written last and atomically as `status.json`.
-
-    `valid` is None while the cell is not complete. `reasons` holds failures and, for a complete cell,
-    the validity gates that it missed, each with its number and limit.
-    """
-
-    schema: int
-    state: State
-    valid: bool | None
-    reasons: list[str]
-    repeats_done: list[int]
-
-
-SUMMARY_COLUMNS = (
-    "cell",
-    "mode",
-    "accuracy",
-    "accuracy_drop_points",
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "latency_p99_ms",
-    "latency_speedup",
-    "energy_mj",
-    "energy_mj_ci95",
-    "energy_net_mj",
-    "energy_saving_pct",
-    "energy_source",
-    "cloud_energy_mj",
-    "energy_op_count_mj",
-    "compression",
-    "payload_up_bytes",
-    "wire_up_bytes",
-    "reduction_vs_float32",
-    "reduction_vs_packed",
-    "mean_exit_timestep",
-    "valid",
-    "reasons",
-)

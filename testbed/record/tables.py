@@ -12,8 +12,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from devices.base.power import PowerRow
 from testbed.record.log import read_rows, write_atomically
-from testbed.record.schema import SCHEMA_VERSION, NetworkRow, PowerRow, RequestRow, TimestepRow
+from testbed.record.schema import SCHEMA_VERSION, NetworkRow, RequestRow, TimestepRow
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "requests": RequestRow,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from testbed.config import PlacedError, load_config
+from testbed.config import PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape
 
@@ -19,12 +19,6 @@ Side = Literal[1, 2, 4, 8]
 STRIDES: tuple[Side, ...] = (1, 2, 4, 8)
 FLOAT_BITS = 32
 VGG16_SMALLEST = 32
-
-
-class Strict(pydantic.BaseModel):
-    """A block of the file: unknown keys are errors."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class SurrogateSpec(Strict):

@@ -25,86 +25,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from testbed.steward.children import Children
+from testbed.steward.inbox import Inbox, Over
 from testbed.steward.lease import MACHINE_WIDE, RENEW_S, Lease, LeaseHeld, boot_id
-from testbed.steward.processes import RUN_VARIABLE, end
+from testbed.steward.processes import end
 from testbed.steward.store import CHUNK, Store, StoreError
-
-SILENCE_S = 20
-"""How long the workstation may be silent; it says something every 2 s."""
-
-GRACE_S = 2.0
-
-
-class Over(Exception):  # noqa: N818
-    """There is nobody left to serve."""
-
-
-class Inbox:
-    """Standard input as messages."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd, self._buffer = fd, b""
-        signal.signal(signal.SIGALRM, self._silent)
-        signal.alarm(SILENCE_S)
-
-    @staticmethod
-    def _silent(number: int, frame: Any) -> None:
-        # Raised out of whatever is going on, a blocked write among it; and again, should its clean-up block as well.
-        signal.alarm(1)
-        raise Over(f"the workstation was silent for {SILENCE_S} s")
-
-    def absorb(self, timeout_s: float | None) -> None:
-        """Take in what comes before the timeout (None: wait).
-
-        Raises:
-            Over: the input has ended.
-        """
-        readable, _, _ = select.select([self._fd], [], [], timeout_s)
-        if readable:
-            data = os.read(self._fd, CHUNK)
-            if not data:
-                raise Over("the connection has ended")
-            signal.alarm(SILENCE_S)
-            self._buffer += data
-
-    def line(self) -> bytes | None:
-        """The next line, if it is here whole."""
-        line, newline, rest = self._buffer.partition(b"\n")
-        if not newline:
-            return None
-        self._buffer = rest
-        return line
-
-    def read(self, size: int) -> bytes:
-        """The next 1 to `size` bytes."""
-        while not self._buffer:
-            self.absorb(None)
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
-
-    def exactly(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        data = b""
-        while len(data) < size:
-            data += self.read(size - len(data))
-        return data
 
 
 class Steward:
-    """One conversation. `run` is this steward's own id."""
+    """One conversation."""
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self) -> None:
         self._inbox = Inbox(0)
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
-        self._tags: set[str] = set()
+        self._children = Children(self._send)
         self._lease: Lease | None = None
         self._renewal_s = 0.0
         self._store: Store
-        self._wakeup, wake = os.pipe()
-        os.set_blocking(wake, False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
             "open": self._open,
             "files": self._files,
@@ -113,8 +49,8 @@ class Steward:
             "unpack": lambda request: str(self._store.unpack(request["sha256"])),
             "environment": self._environment,
             "start": self._start,
-            "close": self._close,
-            "kill": self._kill,
+            "close": lambda request: self._children.close(request["child"]),
+            "kill": lambda request: self._children.kill(request["child"]),
             "list": self._list,
             "remove": self._remove,
             "beat": lambda request: None,
@@ -136,37 +72,9 @@ class Steward:
             self._end()
 
     def _wait(self) -> None:
-        outputs = {child.stdout.fileno(): number for number, child in self._children.items() if child.stdout}
         timeout_s = max(0.0, self._renewal_s - time.monotonic()) if self._lease else None
-        readable, _, _ = select.select([0, self._wakeup, *outputs], [], [], timeout_s)
-        for fd in readable:
-            if fd == 0:
-                self._inbox.absorb(0)
-            elif fd == self._wakeup:
-                os.read(self._wakeup, 4096)
-            else:
-                self._forward(outputs[fd])
-        for number, child in list(self._children.items()):
-            if child.poll() is not None:
-                # What it wrote last; no waiting for the pipe's end, which a sampler that outlives it holds open.
-                while child.stdout and self._forward(number):
-                    pass
-                del self._children[number]
-                self._send({"event": "ended", "child": number, "code": child.returncode})
-
-    def _forward(self, number: int) -> bool:
-        output = self._children[number].stdout
-        assert output is not None  # noqa: S101  (asked for in _start)
-        try:
-            data = os.read(output.fileno(), CHUNK)
-        except BlockingIOError:
-            return False
-        if not data:
-            output.close()
-            self._children[number].stdout = None
-            return False
-        self._send({"event": "output", "child": number, "bytes": len(data)}, data)
-        return True
+        if self._children.wait(0, timeout_s):
+            self._inbox.absorb(0)
 
     def _answer(self, request: dict[str, Any]) -> None:
         number, do = request["id"], request["do"]
@@ -230,7 +138,7 @@ class Steward:
         self._store.put(request["sha256"], request["bytes"], self._inbox.read)
 
     def _environment(self, request: dict[str, Any]) -> str:
-        """A virtual environment; `install` are the words of pip, `{wheels}` and `{pip}` standing for paths in it."""
+        """A virtual environment, filled by `commands` of its Python; `{wheels}` stands for its folder of wheels."""
         interpreter = self._store.interpreter(request["key"])
         if interpreter.exists():
             return str(interpreter)
@@ -273,44 +181,17 @@ class Steward:
             raise StoreError(lines[-1] if lines else f"exit code {process.returncode}")
 
     def _start(self, request: dict[str, Any]) -> int:
-        """Start a worker; the request's bytes are the first thing on its standard input, which stays open."""
+        """Start a worker; the request's bytes are the first thing on its standard input."""
         first = self._inbox.exactly(request["bytes"])
         # Its folder is how the next contact knows of it, should this steward not get to end it.
         folder = self._recorded(request)
         folder.mkdir(parents=True, exist_ok=True)
-        tag = f"{request['run']}/{request['role']}"
-        self._tags.add(tag)
-        child = subprocess.Popen(
-            request["command"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-            # Not the home folder: `python -m` looks for packages where it is started.
-            cwd=folder,
-            env={**os.environ, **request["environment"], RUN_VARIABLE: tag},
-        )
-        assert child.stdin is not None and child.stdout is not None  # noqa: PT018, S101  (asked for above)
-        os.set_blocking(child.stdout.fileno(), False)
-        self._children[child.pid] = child
-        with contextlib.suppress(BrokenPipeError):  # gone already: its exit code tells
-            child.stdin.write(first)
-        return child.pid
-
-    def _close(self, request: dict[str, Any]) -> None:
-        child = self._children.get(request["child"])
-        if child is not None and child.stdin is not None:
-            child.stdin.close()
-
-    def _kill(self, request: dict[str, Any]) -> None:
-        child = self._children.get(request["child"])
-        if child is not None:
-            child.kill()
+        tag = f"{request['run']}/{request['node']}"
+        return self._children.start(tag, folder, request["command"], request["environment"], first)
 
     def _list(self, request: dict[str, Any]) -> list[str]:
         """The files that a worker recorded, after whatever is left of it was ended."""
-        end({f"{request['run']}/{request['role']}"})
+        end({f"{request['run']}/{request['node']}"})
         folder = self._recorded(request)
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -328,7 +209,7 @@ class Steward:
             folder.parent.rmdir()
 
     def _recorded(self, request: dict[str, Any]) -> Path:
-        return self._store.root / "runs" / str(request["run"]) / str(request["role"])
+        return self._store.root / "runs" / str(request["run"]) / str(request["node"])
 
     def _renew(self) -> None:
         """Renew the lease when it is time.
@@ -341,14 +222,8 @@ class Steward:
             self._renewal_s = time.monotonic() + RENEW_S
 
     def _end(self) -> None:
-        """End the workers, gently where they react, and whatever they have started; then give the lease back."""
-        for child in self._children.values():
-            if child.stdin is not None:
-                child.stdin.close()
-        deadline = time.monotonic() + GRACE_S
-        while any(child.poll() is None for child in self._children.values()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        end(self._tags)
+        """End the workers, then give the lease back."""
+        self._children.end()
         if self._lease is not None:
             self._lease.release()
 
@@ -370,6 +245,6 @@ def _version(module: str, name: str) -> str | None:
 
 
 def main() -> int:
-    """Serve until the workstation is gone."""
-    Steward(sys.argv[sys.argv.index("--run") + 1]).serve()
+    """Serve until the workstation is gone. `--run` on the command line is for `processes` alone."""
+    Steward().serve()
     return 0

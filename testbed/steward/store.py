@@ -82,11 +82,11 @@ class Store:
         return target
 
     def unpack(self, sha256: str) -> Path:
-        """Unpack a wheel that is here, so that its packages can be imported; returns the folder."""
+        """Unpack a zip that is here, so that its packages can be imported; returns the folder."""
         target = self.root / "code" / sha256
         if not target.exists():
-            with _made(target) as part, zipfile.ZipFile(self.file(sha256)) as wheel:
-                wheel.extractall(part)
+            with _made(target) as part, zipfile.ZipFile(self.file(sha256)) as packed:
+                packed.extractall(part)
         return target
 
     def interpreter(self, key: str) -> Path:

@@ -8,22 +8,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from devices.activity import Activity, ActivityWriter
+from devices.activity import ActivityWriter
+from devices.base.errors import DeviceError
+from devices.base.rowlog import RowLog
 from devices.board import identify
-from devices.emulation import Slowdown
-from devices.errors import DeviceError
+from devices.emulation import Slowdown, Tempo
 from devices.machine import Machine
 from devices.power.client import PowerSampler
+from devices.power.sampler import SamplerReport
 from devices.profile import Settings
-from devices.settings import AppliedSettings, put_back
+from devices.settings.applied import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
-from testbed.record.log import RowLog
+from testbed.modes.kit import Kit
+from testbed.record.documents import BackboneForm, BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
-
-PROGRESS_S = 0.2
 
 
 class Station:
@@ -42,18 +41,21 @@ class Station:
             _made.append(self._settings)
             self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
-        self.slowdown = Slowdown(1.0 if emulates is None else emulates.slowdown)
         self._activity = None if emulates is None else ActivityWriter(self.folder / "activity")
+        self.tempo = Tempo(Slowdown(1.0 if emulates is None else emulates.slowdown), self._activity)
         self._sampler: PowerSampler | None = None
         if load.profile.power:
             self._sampler = PowerSampler.start(
                 load.profile, node, self.folder / "power.jsonl", self.folder / "activity"
             )
 
-    @property
-    def capabilities(self) -> list[Any]:
-        """What the node's power sources said of themselves."""
-        return [] if self._sampler is None else [msgspec.to_builtins(item) for item in self._sampler.capabilities]
+    def loaded(self, kit: Kit) -> Loaded:
+        """What the node's power sources said of themselves, and in which form the backbone runs here, if it does."""
+        backbone = kit.loaded_backbone
+        return Loaded(
+            power=[] if self._sampler is None else self._sampler.capabilities,
+            backbone=None if backbone is None else BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms),
+        )
 
     def log(self, table: str) -> RowLog:
         """The row log of a table, opened when first asked for."""
@@ -71,11 +73,6 @@ class Station:
         """Record that a phase begins."""
         self.event("phase", phase=name)
 
-    def set(self, activity: Activity) -> None:
-        """Tell an emulated board's power model what the board does; on a real one the sensor knows."""
-        if self._activity is not None:
-            self._activity.set(activity)
-
     def idle(self, seconds: float, phase: str) -> None:
         """Do nothing, metered, for a while."""
         self.phase(phase)
@@ -91,18 +88,18 @@ class Station:
             self._sampler.stop()
             raise WorkerError(f"{self.node}: the power sampler ended before the measurement did")
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> Finished:
         """Stop the sampler, close the record, put the settings back; says how the sampling went and how the board is.
 
         Raises:
             DeviceError: the sampler had failed, or a setting could not be put back.
         """
         # Before anything is put back: the clocks and temperatures that were measured under.
-        detail: dict[str, Any] = {"facts": identify(self._machine.root)}
-        if self._settings is not None:
-            detail["settings"] = self._settings.changes
+        facts = BoardFacts.of(identify(self._machine.root))
+        changes = [] if self._settings is None else self._settings.changes
+        sampled: SamplerReport | None = None
         if self._sampler is not None:
-            detail["sampler"] = msgspec.to_builtins(self._sampler.stop())
+            sampled = self._sampler.stop()
             self._sampler = None
         if self._activity is not None:
             self._activity.close()
@@ -114,7 +111,7 @@ class Station:
         if self._settings is not None:
             self._settings.restore()
             self._settings = None
-        return detail
+        return Finished(facts=facts, settings=changes, sampler=sampled)
 
 
 _made: list[AppliedSettings] = []

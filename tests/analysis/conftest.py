@@ -1,35 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from devices.base.power import Capability, PowerRow, Rail
+from devices.base.rowlog import RowLog
+from testbed.record.documents import ExitDocument
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import RowLog, write_json
+from testbed.record.log import write_json
 from testbed.record.reader import Cell, read_cell
-from testbed.record.schema import (
-    SCHEMA_VERSION,
-    ClockEstimate,
-    ClockLine,
-    ClockRecord,
-    EventRow,
-    Manifest,
-    NetworkRow,
-    PowerRow,
-    RequestRow,
-    Status,
-    TimestepRow,
-)
+from testbed.record.schema import ClockEstimate, ClockLine, ClockRecord, EventRow, NetworkRow
 from testbed.record.tables import TABLES, write_table
+from testbed.runtime.artefact import OpCounts
+from tests.made import records
 
 T = 4
 REQUESTS = 40
 MS = 1_000_000
 SECOND = 1_000 * MS
-FEATURES = [64, 8, 8]
 OFFSET_NS = 7 * SECOND
 IDLE_MW = 5000.0
 
@@ -50,7 +42,8 @@ def make_cell(tmp_path: Path) -> MakeCell:
     """Writes a cell with the real writers and reads it back.
 
     The edge draws `busy_mw` throughout a repeat's window and IDLE_MW in its idle phases; request i of a
-    repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends.
+    repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends. `asked` names the samples of each repeat's
+    requests, in their order.
     """
 
     def make(
@@ -76,12 +69,11 @@ def make_cell(tmp_path: Path) -> MakeCell:
         limits: dict[str, float] | None = None,
         averaging_ms: float = 0.0,
         code_rates: list[list[float]] | None = None,
-        op_counts: dict[str, Any] | None = None,
+        op_counts: OpCounts | None = None,
+        asked: Sequence[Sequence[int]] | None = None,
     ) -> Cell:
         folder = tmp_path / "toy" / label.replace(" ", "-").replace("/", "-").replace("<", "")
-        source, scope = ("emulated", "emulated") if emulated else ("ina3221", "module")
-        kind = "emulated" if emulated else "jetson"
-        power = [{"source": source, "rail": "VDD_IN"}] if metered else []
+        source, scope = ("emulated", "emulated") if emulated else ("ina", "module")
         logits, labels = logits_of_all_requests()
         running = accumulate(logits)
         sure = confidence(running)
@@ -94,7 +86,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
             zero = (repeat + 1) * 100 * SECOND
             begin = zero + 3 * SECOND
             now = begin + 50 * MS
-            for i in range(REQUESTS):
+            for number, i in enumerate(range(REQUESTS) if asked is None else asked[repeat]):
                 took = round((latency_ms + i % 3) * MS)
                 steps = int(exits[i])
                 outcome = (outcomes or {}).get(i, "ok")
@@ -104,13 +96,13 @@ def make_cell(tmp_path: Path) -> MakeCell:
                 sent = 0 if mode == "edge_only" else payload_per_step * steps
                 cloud = 0.0 if mode == "edge_only" else 0.3 * took / MS
                 logs["requests"].append(
-                    RequestRow(
-                        request_id=i,
+                    records.request(
+                        request_id=number,
                         sample_index=i,
                         repeat=repeat,
                         label=int(labels[i]),
                         prediction=answer if outcome == "ok" else None,
-                        outcome=outcome,  # type: ignore[arg-type]
+                        outcome=outcome,
                         exit_timestep=steps if outcome == "ok" else None,
                         t_start_ns=now,
                         t_end_ns=now + took,
@@ -127,18 +119,13 @@ def make_cell(tmp_path: Path) -> MakeCell:
                 )
                 logs["timesteps"].append(
                     *(
-                        TimestepRow(
-                            request_id=i,
+                        records.timestep(
+                            request_id=number,
                             repeat=repeat,
                             timestep=t,
                             logits=logits[t, i].tolist(),
                             confidence=float(sure[t, i]),
-                            code_spikes=None,
-                            code_bits=None,
                             payload_bytes=payload_per_step if mode != "edge_only" else None,
-                            t_send_ns=None,
-                            t_reply_ns=None,
-                            cloud_compute_ms=None,
                         )
                         for t in range(steps)
                     )
@@ -192,66 +179,35 @@ def make_cell(tmp_path: Path) -> MakeCell:
             log.close()
             write_table(folder / f"{name}.parquet", TABLES[name], [log.path])
         write_json(folder / "clock.json", clock)
-        cloud_power = [] if cloud_mw is None else [{"source": "nvml"}]
+        spec = records.EMULATED_POWER if emulated else records.INA_POWER
+        board = records.profile("board", "emulated" if emulated else "jetson", [spec] if metered else [])
+        server = records.profile("server", "host", [] if cloud_mw is None else [records.NVML_POWER])
 
-        def sensors(source: str, rail: str, scope: str) -> dict[str, Any]:
-            rails = [{"name": rail, "scope": scope, **(limits or {})}]
-            power = [{"source": source, "rails": rails, "averaging_ms": averaging_ms}]
-            return {str(repeat): {"loaded": {"power": power}} for repeat in range(repeats)}
+        def sensor(source: str, rail: str, scope: str) -> Capability:
+            return records.capability(source, Rail(name=rail, scope=scope, **(limits or {})), averaging_ms=averaging_ms)
 
-        nodes = {
-            "edge": {
-                "name": "board",
-                "profile": {"name": "board", "kind": kind, "power": power},
-                "repeats": sensors(source, "VDD_IN", scope),
-            },
-            "cloud": {
-                "name": "server",
-                "profile": {"name": "server", "kind": "host", "power": cloud_power},
-                "repeats": sensors("nvml", "GPU", "board"),
-            },
-        }
-        write_json(
-            folder / "manifest.json",
-            Manifest(
-                schema=SCHEMA_VERSION,
-                experiment="toy",
-                cell=folder.name,
-                label=label,
-                mode=mode,  # type: ignore[arg-type]
-                codec="bitpack" if mode == "co_inference" else None,
-                exit=rule,
-                repeats=repeats,
-                config={"baseline": baseline, "position": position},
-                dataset={"name": "digits", "variant": "tiny", "samples": REQUESTS},
-                model={
-                    "name": "toy",
-                    "backbone": "resnet18",
-                    "feature_shape": FEATURES,
-                    "code_shape": [16, 4, 4],
-                    "code_rates": code_rates,
-                    "op_counts": op_counts,
-                    "compression": 512.0,
-                    "timesteps": T,
-                    "bottleneck": True,
-                    "split": "layer2",
-                },
-                code={"version": "0.1.0", "commit": "abc123"},
-                nodes=nodes,
-                link={"requested": {"profile": "wifi"}},
-                created="2025-03-04T10:00:00Z",
-            ),
+        exit_rule = None if rule is None else ExitDocument(**rule)
+        written = records.manifest(
+            [
+                records.node(board, "edge", repeats=repeats, power=[sensor(source, "VDD_IN", scope)]),
+                records.node(server, "cloud", repeats=repeats, power=[sensor("nvml", "GPU", "board")]),
+            ],
+            mode=mode,
+            cell=folder.name,
+            label=label,
+            exit=exit_rule,
+            repeats=repeats,
+            model=records.model(code_rates=code_rates, op_counts=op_counts),
+            config=records.config(mode=mode, exit=exit_rule, position=position, baseline=baseline),
         )
-        write_json(
-            folder / "status.json",
-            Status(
-                schema=SCHEMA_VERSION,
-                state=state,  # type: ignore[arg-type]
-                valid=valid if state == "complete" else None,
-                reasons=reasons or [],
-                repeats_done=list(range(repeats)) if state == "complete" else [],
-            ),
+        write_json(folder / "manifest.json", written)
+        ended = records.status(
+            state=state,
+            valid=valid if state == "complete" else None,
+            reasons=reasons or [],
+            repeats_done=list(range(repeats)) if state == "complete" else [],
         )
+        write_json(folder / "status.json", ended)
         return read_cell(folder)
 
     return make

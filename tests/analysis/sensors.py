@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.trapezoid import Trace
+from testbed.record.trapezoid import Trace
 
 Floats = NDArray[np.float64]
 

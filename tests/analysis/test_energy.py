@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec import structs
 
-from analysis.energy import energy, meter
+from analysis.energy import energy as energy_of
+from analysis.energy import meter
 from analysis.stats import over_repeats
+from devices.base.power import PowerRow, Rail
+from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
-from testbed.record.log import RowLog, read_rows
+from testbed.record.log import read_rows
 from testbed.record.reader import read_cell
-from testbed.record.schema import PowerRow
 from testbed.record.tables import write_table
+from tests.made import records
+
+
+def energy(cell, role="edge"):
+    return energy_of(cell, cell.manifest.role(role)[0])
 
 
 def test_gross_and_net_energy_per_request_match_the_power(make_cell) -> None:
@@ -37,30 +47,30 @@ def test_a_sensors_averaging_time_makes_a_short_window_an_error(make_cell) -> No
         energy(make_cell("slow sensor", emulated=False, averaging_ms=422.0))
 
 
+def with_power(cell, *power):
+    """The cell, whose edge's worker said something else of its sensors."""
+    edge = cell.manifest.nodes["board"]
+    said = {repeat: records.node_repeat(power) for repeat in edge.repeats}
+    nodes = {**cell.manifest.nodes, "board": structs.replace(edge, repeats=said)}
+    return replace(cell, manifest=structs.replace(cell.manifest, nodes=nodes))
+
+
 def test_a_measured_cell_whose_manifest_says_nothing_of_its_sensor_has_no_energy(make_cell) -> None:
-    cell = make_cell("old", emulated=False)
-    for power in ([], [{"source": "ina3221", "rails": ["VDD_IN"], "scope": "module", "averaging_ms": 10.0}]):
-        for repeat in cell.manifest.nodes["edge"]["repeats"].values():
-            repeat["loaded"]["power"] = power
-        with pytest.raises(RecordError, match=r"board: the manifest does not say how well ina3221 measures .* again"):
-            energy(cell)
+    cell = with_power(make_cell("old", emulated=False))
+    with pytest.raises(RecordError, match=r"board: the manifest does not say how well ina measures; measure again"):
+        energy(cell)
 
 
-def test_an_emulated_cell_of_before_sensors_had_limits_is_still_read(make_cell) -> None:
-    cell = make_cell("old model")
-    for repeat in cell.manifest.nodes["edge"]["repeats"].values():
-        repeat["loaded"]["power"] = [
-            {"source": "emulated", "rails": ["VDD_IN"], "scope": "emulated", "averaging_ms": 10.0}
-        ]
+def test_a_model_of_power_has_no_sensors_errors_whatever_it_said_of_itself(make_cell) -> None:
+    cell = make_cell("modelled", limits={"gain": 0.5, "offset_mw": 100.0})
     assert energy(cell).gross.standard["gain"] == 0
-    del cell.manifest.nodes["edge"]["repeats"]
-    assert energy(cell).gross.standard["gain"] == 0
+    assert energy(with_power(cell)).gross.standard["gain"] == 0
 
 
 def test_interval_is_students_over_repeats() -> None:
     found = over_repeats([9.0, 10.0, 11.0])
     assert found.mean == 10
-    assert found.half == pytest.approx(4.303 / 3**0.5)
+    assert found.half == pytest.approx(4.302653 / 3**0.5)
     assert over_repeats([9.0]).half is None
 
 
@@ -72,7 +82,7 @@ def test_a_listed_source_that_recorded_nothing_is_an_error(make_cell) -> None:
     cell = make_cell("silent")
     write_table(cell.folder / "power.parquet", PowerRow, [])
     with pytest.raises(RecordError, match="recorded nothing"):
-        meter(read_cell(cell.folder))
+        meter(read_cell(cell.folder), cell.manifest.role("edge")[0])
 
 
 def _with_more_power(cell, **changed):
@@ -91,10 +101,10 @@ def test_rails_of_a_source_add_up(make_cell) -> None:
     cell = make_cell("two rails", emulated=False)
     once = energy(cell).gross.mean
     more = _with_more_power(cell, rail="VDD_SOC")
-    with pytest.raises(RecordError, match="does not say how well ina3221 measures VDD_SOC"):
+    with pytest.raises(RecordError, match="does not say how well ina measures VDD_SOC"):
         energy(more)
-    for repeat in more.manifest.nodes["edge"]["repeats"].values():
-        repeat["loaded"]["power"][0]["rails"].append({"name": "VDD_SOC", "scope": "module"})
+    rails = [Rail(name=name, scope="module") for name in ("VDD_IN", "VDD_SOC")]
+    more = with_power(more, records.capability("ina", *rails))
     assert energy(more).gross.mean == pytest.approx(2 * once)
 
 

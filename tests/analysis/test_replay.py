@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.metrics import accuracy, mean_exit_timestep
+from analysis.metrics import accuracy, mean_exit
 from analysis.replay import replay
 from testbed.errors import RecordError
+from tests.analysis.measuring import value
 
 RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
 
@@ -12,19 +13,19 @@ RULE = {"policy": "max_softmax", "accumulate": "mean", "threshold": 0.8}
 def test_replay_equals_the_record_of_a_cell_that_really_exited(make_cell) -> None:
     exited = make_cell("exit", rule=RULE)
     found = replay(make_cell("full"), "max_softmax", "mean", [0.0, 0.8, 1.1])
-    assert 1 < mean_exit_timestep(exited) < 4
-    assert found["mean_exit_timestep"].tolist() == pytest.approx([1, mean_exit_timestep(exited), 4])
-    assert found["accuracy"][1] == accuracy(exited).fraction
-    assert found["accuracy"][2] == accuracy(make_cell("full again")).fraction
+    assert 1 < value(mean_exit.METRIC, exited) < 4
+    assert found["mean_exit_timestep"].tolist() == pytest.approx([1, value(mean_exit.METRIC, exited), 4])
+    assert found["accuracy"][1] == value(accuracy.METRIC, exited).fraction
+    assert found["accuracy"][2] == value(accuracy.METRIC, make_cell("full again")).fraction
 
 
 def test_replay_of_a_threshold_per_timestep_equals_the_record(make_cell) -> None:
     alphas = [0.9, 0.7, 0.5]
     exited = make_cell("exit", rule={**RULE, "threshold": None, "thresholds": alphas})
     found = replay(make_cell("full"), "max_softmax", "mean", [0.8, alphas])
-    assert found["mean_exit_timestep"][1] == pytest.approx(mean_exit_timestep(exited))
+    assert found["mean_exit_timestep"][1] == pytest.approx(value(mean_exit.METRIC, exited))
     assert found["mean_exit_timestep"][1] != found["mean_exit_timestep"][0]
-    assert found["accuracy"][1] == accuracy(exited).fraction
+    assert found["accuracy"][1] == value(accuracy.METRIC, exited).fraction
 
 
 def test_replay_refuses_thresholds_of_another_model(make_cell) -> None:
@@ -34,7 +35,7 @@ def test_replay_refuses_thresholds_of_another_model(make_cell) -> None:
 
 def test_replay_counts_unanswered_requests_as_wrong(make_cell) -> None:
     lossy = make_cell("lossy", outcomes=dict.fromkeys(range(20), "timeout"))
-    assert replay(lossy, "max_softmax", "mean", [1.1])["accuracy"][0] == accuracy(lossy).fraction <= 0.5
+    assert replay(lossy, "max_softmax", "mean", [1.1])["accuracy"][0] == value(accuracy.METRIC, lossy).fraction <= 0.5
 
 
 def test_a_cell_that_exited_cannot_be_replayed(make_cell) -> None:

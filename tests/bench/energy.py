@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.energy import Meter, combine
-from testbed.record.metering import RailLimits, Sensor
+from analysis.energy import combine, draw
+from devices.base.power import Rail
+from testbed.record.metering import Sensor
+from testbed.record.power import Source, Window
 from tests.analysis.sensors import Chip, Load
 
 RUNS = 200
@@ -32,7 +34,7 @@ def run() -> None:
 def _row(averaging_s: float, rate_hz: float, variation: float) -> None:
     rng = np.random.default_rng(1)
     count = round(WINDOW_S / (BUSY_S + WAIT_S))
-    sensor = Sensor("ina", {"VDD_IN": RailLimits()}, 1e3 * averaging_s)
+    sensor = Sensor("ina", {"VDD_IN": Rail(name="VDD_IN", scope="module")}, 1e3 * averaging_s)
     errors, halves = [], []
     for _ in range(RUNS):
         draws, truths = [], []
@@ -43,10 +45,10 @@ def _row(averaging_s: float, rate_hz: float, variation: float) -> None:
             load = Load(np.concatenate(([0.0], t_s, [t_s[-1] + 5])), np.concatenate(([REST_MW], mw, [REST_MW] * 2)))
             chip = Chip(averaging_s, rate_hz, jitter_s=0.0005, block_at_s=rng.uniform(0, averaging_s))
             trace = chip.read(load, 2 + rng.uniform(0, 1 / rate_hz), t_s[-1] + 4, rng)
-            meter = Meter("board", "ina", "module", {"VDD_IN": trace}, sensor)
-            draws.append(meter.draw(round(5e9), round(t_s[-1] * 1e9)).per(count))
+            meter = Source("board", "ina", "module", sensor, 1e3 / rate_hz, {"VDD_IN": trace})
+            draws.append(draw(meter, Window(round(5e9), round(t_s[-1] * 1e9), count)).per(count))
             truths.append(float(parts_s @ mw) / count)
-        found, truth = combine(meter, draws).gross, float(np.mean(truths))
+        found, truth = combine(meter, dict(enumerate(draws))).gross, float(np.mean(truths))
         errors.append(abs(found.mean - truth) / truth)
         halves.append((found.half or 0.0) / truth)
     p50, p95 = np.percentile(errors, [50, 95])

@@ -23,10 +23,13 @@ import zmq
 from numpy.typing import NDArray
 
 from testbed.link import frames
-from testbed.link.codec import CODEC_NAMES, Codec, CodecBook, Packed
-from testbed.link.frames import Frame, Kind
+from testbed.link.client import DataClient
+from testbed.link.codec import Codec, CodecBook, Packed, codec_names
+from testbed.link.deadline import Deadline
+from testbed.link.frames import Frame
 from testbed.link.keys import KeyPair, new_keypair
-from testbed.link.transport import DataClient, DataServer
+from testbed.link.kinds import Kind
+from testbed.link.server import DataServer
 
 Keys: TypeAlias = KeyPair | None
 RoundTrip: TypeAlias = Callable[[], object]
@@ -107,7 +110,7 @@ def codecs() -> None:
         print(f"code {list(shape)}, spike rate {mean:.0%}, entropy {least:.1f} bytes")
         print(f"{'':>14} {'bytes':>7} {'x entropy':>10} {'encode us':>10} {'decode us':>10}")
         book = CodecBook(shape, [rates.tolist()])
-        for name in CODEC_NAMES:
+        for name in codec_names():
             encode = partial(book.encoder(name), code, 0)
             wire_id, payload = encode()
             times = _medians_us((encode, partial(book.decode, wire_id, payload, 0)))
@@ -199,10 +202,10 @@ def _ours(size: int, server: Keys, client: Keys) -> Iterator[RoundTrip]:
     allowed = [] if client is None else [client.public]
     with (
         _served(_serve_ours, server, allowed) as endpoint,
-        DataClient(endpoint, client, public, TIMEOUT_MS) as link,
+        DataClient(endpoint, client, public) as link,
     ):
-        link.connect()
-        yield lambda: frames.unpack(link.request(frames.pack(message)), size)
+        link.connect(Deadline(TIMEOUT_MS))
+        yield lambda: frames.unpack(link.request(frames.pack(message), Deadline(TIMEOUT_MS)), size)
 
 
 def _serve_ours(pipe: Connection, keys: Keys, allowed: list[str]) -> None:

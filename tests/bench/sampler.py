@@ -11,8 +11,9 @@ import psutil
 
 from devices.activity import ActivityWriter
 from devices.power.client import PowerSampler
+from devices.power.ina import InaPower
 from devices.power.sampler import SamplerReport
-from devices.profile import InaPower, Profile, Runtime, load_profile
+from devices.profile import Profile, Runtime, load_profile
 from tests.bench.request import measure, profile
 from tests.fakes.sysfs import FakeTree, SimRail, triangle
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from devices.profile import EmulatedPower, Emulation, Profile, Runtime
+from devices.power.emulated import EmulatedPower
+from devices.profile import Emulation, Profile, Runtime
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.activity import Activity, ActivityReader, ActivityWriter
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import pytest
 
-from devices.emulation import Slowdown
+from devices.activity import Activity, ActivityReader, ActivityWriter
+from devices.emulation import Slowdown, Tempo
 
 
 def test_a_stretch_ends_at_the_factor_and_hardly_later() -> None:
@@ -44,3 +46,44 @@ def test_a_long_stretch_sleeps_and_does_not_spin() -> None:
 def test_a_board_faster_than_its_host_cannot_be_emulated(factor: float) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Slowdown(factor)
+
+
+def test_a_span_of_computing_lasts_as_long_as_the_board_takes() -> None:
+    before_ns = time.monotonic_ns()
+    with Tempo(Slowdown(3.0)).computing() as span:
+        time.sleep(0.002)
+    assert before_ns <= span.start_ns < span.end_ns <= time.monotonic_ns()
+    assert span.ns == span.end_ns - span.start_ns >= 6_000_000
+
+
+def test_a_span_of_waiting_is_not_stretched() -> None:
+    with Tempo(Slowdown(1000.0)).waiting() as span:
+        time.sleep(0.001)
+    assert 1_000_000 <= span.ns < 1_000_000_000
+
+
+def test_a_span_that_fails_ends_at_once_and_hands_the_error_on() -> None:
+    span = Tempo(Slowdown(1000.0)).computing()
+
+    def fail() -> None:
+        with span:
+            time.sleep(0.001)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert 1_000_000 <= span.ns < 1_000_000_000
+
+
+def test_the_power_model_hears_of_each_span_and_of_the_rest_between_them(tmp_path: Path) -> None:
+    writer = ActivityWriter(tmp_path / "activity")
+    reader = ActivityReader(tmp_path / "activity")
+    tempo = Tempo(Slowdown(1.0), writer)
+    with tempo.computing():
+        assert reader.read().activity is Activity.COMPUTE
+    with tempo.waiting():
+        assert reader.read().activity is Activity.RADIO
+    tempo.rest()
+    assert reader.read().activity is Activity.IDLE
+    reader.close()
+    writer.close()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.journal import Journal, Undo, restore_left_behind
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.counter import EnergyCounter
 
 RANGE = 1_000_000

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.activity import Activity, ActivityWriter
-from devices.errors import DeviceError
-from devices.power.emulated import EmulatedSource
-from devices.power.source import Rail, Surroundings
-from devices.profile import EmulatedPower
+from devices.base.errors import DeviceError
+from devices.base.power import Rail
+from devices.power.emulated import EmulatedPower, EmulatedSource
+from devices.power.source import Surroundings
 
 MS = 1_000_000
 POWER = EmulatedPower(rail="R", rate_hz=100, idle_mw=1000, busy_mw=9000, radio_mw=3000, reference="test")

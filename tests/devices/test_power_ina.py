@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.client import PowerSampler
-from devices.power.ina import InaSource, ina3221_averaging_ms
-from devices.power.source import Capability, Sample, Surroundings
-from devices.profile import InaPower, Profile, Runtime
+from devices.power.ina import InaPower, InaSource
+from devices.power.ina_channels import ina3221_averaging_ms
+from devices.power.source import Sample, Surroundings
+from devices.profile import Profile, Runtime
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
 from tests.fakes.sysfs import NOT_CONNECTED, FakeTree, SimRail, not_ours, triangle
 

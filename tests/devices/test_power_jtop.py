@@ -12,9 +12,10 @@ import msgspec
 import psutil
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.profile import JtopPower, Profile, Runtime
+from devices.power.jtop import JtopPower
+from devices.profile import Profile, Runtime
 from tests.devices.test_power_sampler import has_ended, integrate_mj
 
 ROOT = Path(__file__).parents[2]

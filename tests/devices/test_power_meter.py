@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.power.meter import ScpiMeterSource
+from devices.power.ina import InaPower
+from devices.power.meter import ScpiMeterPower, ScpiMeterSource
 from devices.power.source import Surroundings
-from devices.profile import InaPower, Profile, Runtime, ScpiMeterPower
+from devices.profile import Profile, Runtime
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
 from tests.fakes.meter import FakeMeter
 from tests.fakes.sysfs import FakeTree, SimRail, triangle

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Capability
 from devices.power.client import PowerSampler
-from devices.power.nvml import NvmlSource
-from devices.power.source import Capability, Sample, Surroundings
-from devices.profile import NvmlPower, Profile, Runtime
+from devices.power.nvml import NvmlPower, NvmlSource
+from devices.power.source import Sample, Surroundings
+from devices.profile import Profile, Runtime
 from tests.devices.lines import lines_of, wait_for_lines
 
 FAKE = Path(__file__).parents[1] / "fakes" / "nvml"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
+from devices.base.power import Scope
 from devices.power.rails import BOARDS, board_text, find_board, topology
-from devices.power.source import Scope
 
 ORIN = ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"]
 XAVIER = ["GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"]

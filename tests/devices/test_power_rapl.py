@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.power.rapl import RaplSource
+from devices.power.rapl import RaplPower, RaplSource
 from devices.power.source import Surroundings
-from devices.profile import Profile, RaplPower, Runtime
+from devices.profile import Profile, Runtime
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
 from tests.fakes.sysfs import FakeTree, not_ours
 

@@ -15,9 +15,10 @@ import msgspec
 import pytest
 
 from devices.activity import Activity, ActivityWriter
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.profile import EmulatedPower, Profile, Runtime
+from devices.power.emulated import EmulatedPower
+from devices.profile import Profile, Runtime
 from tests.devices.lines import integrate_mj
 
 MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}

@@ -16,9 +16,11 @@ import msgspec
 import psutil
 import pytest
 
-from devices.errors import DeviceError
+from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
-from devices.profile import JtopPower, Profile, Runtime, TegrastatsPower, load_profile
+from devices.power.jtop import JtopPower
+from devices.power.tegrastats import TegrastatsPower
+from devices.profile import Profile, Runtime, load_profile
 from devices.tegrastats import parse
 from tests.devices.tegrastats_lines import L4T_28, L4T_32_NOT_ROOT, L4T_35, L4T_38, L4T_39
 from tests.devices.test_power_sampler import has_ended, integrate_mj

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from devices.profile import Settings
+from testbed.record.documents import BoardFacts
 from testbed.record.reader import Cell
 
 # On real boards: models are exported first, and a slow board computes for a while.
@@ -18,11 +18,11 @@ MAX_CLOCK_BOUND_NS = 5_000_000
 SET_FACTS = ("power_mode", "cpu_governor")
 
 
-def facts(cell: Cell, role: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def facts(cell: Cell, role: str) -> Iterator[tuple[BoardFacts, BoardFacts]]:
     """The board at the start and at the end of each repeat, in order."""
-    repeats = json.loads((cell.folder / "manifest.json").read_text())["nodes"][role]["repeats"]
-    for number in sorted(repeats, key=int):
-        yield repeats[number]["hello"]["facts"], repeats[number]["finished"]["facts"]
+    for node in cell.manifest.role(role):
+        for number in sorted(node.repeats, key=int):
+            yield node.repeats[number].hello.board, node.repeats[number].finished.facts
 
 
 @pytest.fixture(params=["edge", "cloud"])
@@ -57,8 +57,10 @@ def test_settings_are_made_for_each_repeat_and_put_back_after_it(bench, measured
         pytest.skip(f"the {role}'s profile sets nothing")
     starts, ends = zip(*facts(measured.cells[mode], role), strict=True)
     for key in SET_FACTS:
-        assert len({json.dumps(start.get(key), sort_keys=True) for start in starts}) == 1, f"{key} was not put back"
-    for end in ends:
+        assert len({json.dumps(start.others.get(key), sort_keys=True) for start in starts}) == 1, (
+            f"{key} was not put back"
+        )
+    for end in (end.others for end in ends):
         if settings.nvpmodel is not None:
             assert settings.nvpmodel in (end["power_mode"]["id"], end["power_mode"]["name"])
         if settings.cpu_governor is not None:
@@ -72,7 +74,7 @@ def test_power_is_plausible(bench, measured, mode) -> None:
     if not bench.profile("edge").power:
         pytest.skip("the edge is not metered")
     cell = measured.cells[mode]
-    name = cell.manifest.nodes["edge"]["name"]
+    name = cell.manifest.role("edge")[0].id
     samples = cell.power[(cell.power["node"] == name) & (cell.power["scope"] != "rail")]
     assert len(samples)
     for repeat in sorted(cell.requests["repeat"].unique()):
@@ -98,6 +100,6 @@ def test_clocks_are_bound_within_5_ms(measured, mode) -> None:
 
 def test_no_board_was_throttled(measured, mode, role) -> None:
     for start, end in facts(measured.cells[mode], role):
-        before = start.get("throttle", {})
-        grown = {name: n - before[name] for name, n in end.get("throttle", {}).items() if n > before.get(name, n)}
+        before = start.throttle
+        grown = {name: n - before[name] for name, n in end.throttle.items() if n > before.get(name, n)}
         assert not grown

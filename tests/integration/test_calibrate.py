@@ -43,18 +43,18 @@ def test_a_campaign_runs_with_calibrated_thresholds_and_says_where_they_come_fro
 
     whole, single, each = lab.cells()
     for cell, network in ((single, "split"), (each, "full")):
-        origin = cell.manifest.exit["calibrated"]
+        origin = cell.manifest.exit.calibrated
         assert origin["settings"]["network"] == network
-        assert origin["validation"]["artefact"] == cell.manifest.model["hash"]
+        assert origin["validation"]["artefact"] == cell.manifest.model.hash
         assert origin["validation"]["samples"] == 143
         assert origin["found"]["drop"]["points"] <= 1
         assert cell.requests["exit_timestep"].mean() < 4
-    alphas = each.manifest.exit["thresholds"]
+    alphas = each.manifest.exit.thresholds
     assert len(alphas) == 3
     reached = each.timesteps["confidence"] >= each.timesteps["timestep"].map(dict(enumerate([*alphas, 0.0])))
     last = each.timesteps.groupby("request_id")["timestep"].transform("max") == each.timesteps["timestep"]
     assert (reached == last).all()
-    found = replay(whole, "max_softmax", "mean", [single.manifest.exit["threshold"]])
+    found = replay(whole, "max_softmax", "mean", [single.manifest.exit.threshold])
     assert found["mean_exit_timestep"][0] == pytest.approx(single.requests["exit_timestep"].mean())
     assert "exit at drop 1" in single.manifest.label
 

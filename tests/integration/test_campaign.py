@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 from math import prod
 
 import numpy as np
 import pytest
 
+from analysis.metrics.registry import METRICS
+from analysis.summary import summary_columns
 from testbed.link.codec import codec_named
-from testbed.record.schema import SUMMARY_COLUMNS
-from testbed.worker.edge import PASS_STRIDE
+from testbed.worker.loop import PASS_STRIDE
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
 
@@ -41,7 +41,7 @@ def test_one_yaml_makes_records_summary_figures_and_report(lab) -> None:
         assert names >= {f"{table}.parquet" for table in ("requests", "timesteps", "power", "network")}
         assert (cell.status.state, cell.status.valid, cell.status.reasons) == ("complete", True, [])
         assert not list(cell.folder.rglob("*.part"))
-        assert len(list((cell.folder / "logs").glob("*.log"))) == 2
+        assert len(list((cell.folder / "logs").glob("*.log"))) == len(cell.manifest.nodes)
         _check_requests(cell)
         _check_record(cell)
     plain, cloud, split, coded = cells
@@ -76,18 +76,19 @@ def _check_requests(cell) -> None:
     assert rest.min() > -1e-6
     assert (parts >= 0).all().all()
     assert rest.median() < max(0.5, 0.2 * requests["latency_ms"].median())
+    assert set(requests["node"]) == set(cell.timesteps["node"]) == {"bench-edge"}
     steps = cell.timesteps.groupby("request_id").size()
     assert list(steps) == list(requests["exit_timestep"])
-    if config["exit"] is None:
-        assert set(requests["exit_timestep"]) == {model["timesteps"]}
+    if config.exit is None:
+        assert set(requests["exit_timestep"]) == {model.timesteps}
     expected = {
         "edge_only": 0,
-        "cloud_only": prod(model["input_shape"]),
+        "cloud_only": prod(model.input_shape),
         "co_inference": requests["exit_timestep"]
-        * codec_named(config["codec"] or "packed").payload_bytes(tuple(model["code_shape"])),
-    }[config["mode"]]
+        * codec_named(config.codec or "packed").payload_bytes(tuple(model.code_shape)),
+    }[config.mode]
     assert (requests["payload_up_bytes"] == expected).all()
-    if config["mode"] == "edge_only":
+    if config.mode == "edge_only":
         assert (requests["wire_up_bytes"] == 0).all()
         assert cell.network.empty
     else:
@@ -100,12 +101,14 @@ def _check_record(cell) -> None:
     assert set(cell.power["scope"]) == {"emulated"}
     assert set(cell.power["node"]) == {"bench-edge"}
     assert cell.power["mw"].min() >= 5200
+    nodes = {"bench-edge"} if cell.manifest.mode == "edge_only" else {"bench-edge", "bench-cloud"}
+    assert set(cell.manifest.nodes) == {event.node for event in cell.events} == nodes
     assert {(clock.node, clock.when) for clock in cell.clock} == {
-        (node, when) for node in ("bench-edge", "bench-cloud") for when in ("before", "during", "after")
+        (node, when) for node in nodes for when in ("before", "during", "after")
     }
     for clock in cell.clock:  # one machine, one monotonic clock
         assert abs(clock.offset_ns) <= clock.bound_ns
-    assert {line.node for line in cell.clock_lines} == {"bench-edge", "bench-cloud"}
+    assert {line.node for line in cell.clock_lines} == nodes
     for line in cell.clock_lines:
         assert line.straight
         assert abs(line.offset_ns) <= line.bound_ns
@@ -118,11 +121,11 @@ def _check_record(cell) -> None:
 def _check_summary(lab, cells) -> None:
     with (lab.campaign / "summary.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    assert tuple(rows[0]) == SUMMARY_COLUMNS
+    assert list(rows[0]) == summary_columns(METRICS.values())
     assert len(rows) == len(cells)
     for row, cell in zip(rows, cells, strict=True):
         requests = cell.requests
-        assert row["mode"] == cell.manifest.mode
+        assert (row["label"], row["mode"]) == (cell.manifest.label, cell.manifest.mode)
         assert float(row["accuracy"]) == pytest.approx((requests["prediction"] == requests["label"]).mean(), abs=1e-4)
         assert float(row["latency_p50_ms"]) == pytest.approx(np.percentile(requests["latency_ms"], 50), rel=0.02)
         assert float(row["energy_mj"]) > 0
@@ -143,7 +146,7 @@ def test_the_edge_worker_runs_where_there_is_no_torch(lab, node_python) -> None:
     running = lab.start("run", lab.experiment(*cells, edge=edge), "--results", lab.results)
 
     lab.wait_until_measuring()
-    (worker,) = lab.nodes("edge")
+    (worker,) = lab.nodes("bench-edge")
     assert worker.cmdline()[0] == str(node_python)
     samplers = [child.cmdline()[0] for child in worker.children()]
     assert samplers == [str(node_python)]
@@ -152,6 +155,6 @@ def test_the_edge_worker_runs_where_there_is_no_torch(lab, node_python) -> None:
     assert done.code == 0, done.text
     for cell in lab.cells():
         assert cell.complete
-        edge_facts = json.loads((cell.folder / "manifest.json").read_text())["nodes"]["edge"]
-        assert edge_facts["profile"]["python"] == str(node_python)
-        assert edge_facts["repeats"]["0"]["hello"]["python"].startswith("3.")
+        edge = cell.manifest.nodes["bench-edge"]
+        assert edge.profile.python == str(node_python)
+        assert edge.repeats["0"].hello.python.startswith("3.")

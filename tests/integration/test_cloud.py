@@ -15,21 +15,28 @@ from numpy.typing import NDArray
 from devices.profile import load_profile
 from testbed.errors import LinkError
 from testbed.link import frames
+from testbed.link.client import DataClient
 from testbed.link.codec import codec_named
-from testbed.link.frames import Frame, Kind
+from testbed.link.deadline import Deadline
+from testbed.link.frames import Frame
 from testbed.link.keys import KeyPair, new_keypair
+from testbed.link.kinds import Kind
 from testbed.link.messages import CellConfig, Load
-from testbed.link.transport import DataClient
+from testbed.modes.sessions import MAX_SESSIONS
 from testbed.record.log import read_rows
 from testbed.record.schema import EventRow
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.runtime.onnx import OnnxGraph
-from testbed.worker.cloud import MAX_SESSIONS, CloudWork
+from testbed.worker.cloud import CloudWork
 
 pytestmark = pytest.mark.timeout(300)
 
 PACKED = codec_named("packed")
 Codes = list[NDArray[np.uint8]]
+
+
+def soon() -> Deadline:
+    return Deadline(3000)
 
 
 class Cloud:
@@ -54,10 +61,10 @@ class Cloud:
             data_keys=self._server,
             allowed_clients=[keys.public for keys in self.edges],
         )
-        self.work = CloudWork(load, "bench-cloud", threading.Event())
+        self.work = CloudWork(load, "bench-cloud", threading.Event(), pytest.fail)
 
     def client(self, keys: KeyPair) -> DataClient:
-        return DataClient(self.work.loaded.data_endpoint or "", keys, self._server.public, 3000)
+        return DataClient(self.work.loaded.data_endpoint or "", keys, self._server.public)
 
     def events(self) -> list[EventRow]:
         return list(read_rows(self._events, EventRow)) if self._events.exists() else []
@@ -93,7 +100,7 @@ def cloud(models: Path, tmp_path: Path) -> Iterator[Cloud]:
 @pytest.fixture
 def edge(cloud: Cloud) -> Iterator[DataClient]:
     with cloud.client(cloud.edges[0]) as client:
-        client.connect()
+        client.connect(soon())
         yield client
 
 
@@ -102,7 +109,7 @@ def step(request: int, timestep: int, code: NDArray[np.uint8]) -> bytes:
 
 
 def answer(cloud: Cloud, edge: DataClient, request: int, timestep: int, code: NDArray[np.uint8]) -> NDArray[np.float32]:
-    frame = frames.unpack(edge.request(step(request, timestep, code)), 1 << 16)
+    frame = frames.unpack(edge.request(step(request, timestep, code), soon()), 1 << 16)
     assert (frame.kind, frame.request, frame.timestep) == (Kind.RESULT, request, timestep)
     duration_ns, logits = frames.unpack_result(frame.payload, len(cloud.card.classes))
     assert duration_ns > 0
@@ -110,7 +117,7 @@ def answer(cloud: Cloud, edge: DataClient, request: int, timestep: int, code: ND
 
 
 def refusal(edge: DataClient, data: bytes) -> str:
-    frame = frames.unpack(edge.request(data), 1 << 16)
+    frame = frames.unpack(edge.request(data, soon()), 1 << 16)
     assert frame.kind is Kind.REFUSED
     return frames.unpack_reason(frame.payload)
 
@@ -124,7 +131,7 @@ def test_a_session_gives_the_logits_of_the_graph(cloud, edge) -> None:
 
 def test_interleaved_sessions_give_what_they_give_alone(cloud, edge) -> None:
     with cloud.client(cloud.edges[1]) as other:
-        other.connect()
+        other.connect(soon())
         # The same request number at two edges, and two requests of one edge.
         sessions = [(edge, 1), (other, 1), (edge, 2)]
         codes = [cloud.codes(seed) for seed in range(len(sessions))]
@@ -160,7 +167,7 @@ def test_bytes_that_are_no_frame_are_recorded_and_harm_nobody(
     codes = cloud.codes(0)
     logits = [answer(cloud, edge, 1, 0, codes[0])]
 
-    edge.send(spoil(step(1, 1, codes[1])))
+    edge.send(spoil(step(1, 1, codes[1])), soon())
 
     (event,) = cloud.wait_for_events(1)
     assert (event.event, event.detail["reason"]) == ("frame_refused", reason)
@@ -194,7 +201,7 @@ def test_steps_that_do_not_fit_are_refused_with_the_reason(cloud, edge) -> None:
 def test_a_session_is_over_at_its_end_and_at_its_last_timestep(cloud, edge) -> None:
     codes = cloud.codes(0)
     answer(cloud, edge, 1, 0, codes[0])
-    edge.send(frames.pack(Frame(Kind.END, 1)))
+    edge.send(frames.pack(Frame(Kind.END, 1)), soon())
     assert "request 1 has no session" in refusal(edge, step(1, 1, codes[1]))
     for timestep, code in enumerate(codes):
         answer(cloud, edge, 2, timestep, code)
@@ -212,7 +219,7 @@ def test_an_edge_that_never_ends_its_requests_loses_the_oldest(cloud, edge) -> N
 def test_a_peer_with_another_key_is_turned_away_and_recorded(cloud, edge) -> None:
     stranger = new_keypair()
     with cloud.client(stranger) as client, pytest.raises(LinkError, match="refuses our CURVE key"):
-        client.connect()
+        client.connect(soon())
     event = cloud.wait_for_events(1)[0]
     assert (event.event, event.detail["key"]) == ("peer_refused", stranger.public)
     codes = cloud.codes(0)
@@ -224,4 +231,4 @@ def test_a_closed_cloud_leaves_no_thread_and_no_listener(cloud, edge) -> None:
     cloud.work.finish()
     assert not [thread.name for thread in threading.enumerate() if thread.name in ("data", "doorkeeper")]
     with cloud.client(cloud.edges[1]) as other, pytest.raises(LinkError, match="nothing listens"):
-        other.connect()
+        other.connect(soon())

@@ -5,19 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from testbed.link.codec import CODEC_NAMES
+from testbed.link.codec import codec_names
 from testbed.runtime.artefact import load_card, write_card
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
 
-CELLS = tuple({"mode": "co_inference", "model": "coded", "codec": codec} for codec in CODEC_NAMES)
+CELLS = tuple({"mode": "co_inference", "model": "coded", "codec": codec} for codec in codec_names())
 
 
 def test_every_codec_gives_the_same_answers_and_auto_the_fewest_bytes(lab) -> None:
     done = lab.run("run", lab.experiment(*CELLS), "--results", lab.results)
 
     assert done.code == 0, done.text
-    cells = dict(zip(CODEC_NAMES, lab.cells(), strict=True))
+    cells = dict(zip(codec_names(), lab.cells(), strict=True))
     answers = [cell.requests.set_index("sample_index")["prediction"].sort_index() for cell in cells.values()]
     assert all(one.equals(answers[0]) for one in answers)
     sizes = {

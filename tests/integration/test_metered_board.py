@@ -42,7 +42,7 @@ def test_energy_of_a_metered_board_is_what_flowed_through_it(lab, board) -> None
     assert "emulated" not in done.out
     (cell,) = lab.cells()
     assert set(cell.power["scope"]) == {"module", "rail"}
-    assert cell.manifest.nodes["edge"]["profile"]["root"] == str(board.root)
+    assert cell.manifest.role("edge")[0].profile.root == str(board.root)
     with (lab.campaign / "summary.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["energy_source"] == "measured"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,14 +46,15 @@ def test_a_run_records_its_board_at_both_ends_and_puts_it_back(lab, board: FakeB
     assert "Traceback" not in done.text
     (cell,) = lab.cells()
     assert cell.complete, done.text
-    repeat = json.loads((cell.folder / "manifest.json").read_text())["nodes"]["edge"]["repeats"]["0"]
-    start, end = repeat["hello"]["facts"], repeat["finished"]["facts"]
+    repeat = cell.manifest.nodes["orin-01"].repeats["0"]
+    before_it, after_it = repeat.hello.board, repeat.finished.facts
+    start, end = before_it.others, after_it.others
     assert start["board_model"] == "NVIDIA Jetson Orin Nano Developer Kit"
     assert (start["power_mode"]["name"], end["power_mode"]["name"]) == ("15W", "MAXN_SUPER")
     assert end["clocks_mhz"]["cpu1"]["min"] == 1510.4
-    assert repeat["finished"]["settings"][0] == "power mode 15W (0) → MAXN_SUPER (2)"
-    assert end["throttle"]["soctherm_oc oc3_event_cnt"] > start["throttle"]["soctherm_oc oc3_event_cnt"]
-    assert end["temperature_c"]["cpu-thermal"] > start["temperature_c"]["cpu-thermal"]
+    assert repeat.finished.settings[0] == "power mode 15W (0) → MAXN_SUPER (2)"
+    assert after_it.throttle["soctherm_oc oc3_event_cnt"] > before_it.throttle["soctherm_oc oc3_event_cnt"]
+    assert after_it.temperature_c["cpu-thermal"] > before_it.temperature_c["cpu-thermal"]
     assert any(event.event == "settings" and event.node == "orin-01" for event in cell.events)
     assert board.settings == before
     assert board.journals == []
@@ -68,7 +68,7 @@ def test_a_killed_worker_and_orchestrator_leave_the_board_to_the_next_check(lab,
     running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
     lab.wait_until_measuring()
     assert board.settings != before
-    (worker,) = lab.nodes("edge")
+    (worker,) = lab.nodes("orin-01")
 
     worker.kill()
     running.process.kill()
@@ -90,7 +90,7 @@ def test_a_failed_repeat_puts_its_board_back(lab, board: FakeBoard) -> None:
     )
     running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
     lab.wait_until_measuring()
-    (cloud,) = lab.nodes("cloud")
+    (cloud,) = lab.nodes("bench-cloud")
 
     cloud.kill()
 

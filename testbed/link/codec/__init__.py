@@ -4,14 +4,14 @@ A decoder is handed whatever arrived, so it checks all of it: a payload that no 
 `CodecError`, and nothing larger than the shape asks for is ever allocated.
 """
 
-from testbed.link.codec.book import CODEC_NAMES, CodecBook, Encode, codec_named
+from testbed.link.codec.book import CodecBook, Encode
 from testbed.link.codec.entropy import Entropy
 from testbed.link.codec.plain import Float32, Packed
 from testbed.link.codec.protocol import Codec, CodecError
+from testbed.link.codec.registry import codec_named, codec_names
 from testbed.link.codec.sparse import Sparse
 
 __all__ = [
-    "CODEC_NAMES",
     "Codec",
     "CodecBook",
     "CodecError",
@@ -21,4 +21,5 @@ __all__ = [
     "Packed",
     "Sparse",
     "codec_named",
+    "codec_names",
 ]

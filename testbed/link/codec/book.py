@@ -9,27 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.link.codec.entropy import Entropy
-from testbed.link.codec.plain import Float32, Packed
-from testbed.link.codec.protocol import Codec, CodecError
+from testbed.link.codec.plain import Packed
+from testbed.link.codec.protocol import CodecError
+from testbed.link.codec.registry import AUTO, NEED_RATES, codec_named, codec_names, plain_codecs
 from testbed.link.codec.sparse import Sparse
 
 Encode: TypeAlias = Callable[[NDArray[np.uint8], int], tuple[int, bytes]]
 """From a code and its timestep, counted from 0, to the number of the codec that was used and the payload."""
-
-_FIXED: dict[str, Codec] = {codec.name: codec for codec in (Float32(), Packed(), Sparse())}
-CODEC_NAMES = (*_FIXED, Entropy.name, "auto")
-NEED_RATES = (Entropy.name, "auto")
-
-
-def codec_named(name: str) -> Codec:
-    """A codec that needs no spike rates.
-
-    Raises:
-        CodecError: there is none of that name.
-    """
-    if name not in _FIXED:
-        raise CodecError(f"no codec named {name!r} works without a model; there is {', '.join(_FIXED)}")
-    return _FIXED[name]
 
 
 class CodecBook:
@@ -45,7 +31,7 @@ class CodecBook:
             raise CodecError("this model is not split, so it makes no code that could be sent")
         self._shape = tuple(shape)
         self._entropy = None if rates is None else [Entropy(self._shape, row) for row in rates]
-        self._by_id = {codec.wire_id: codec for codec in _FIXED.values()}
+        self._by_id = {codec.wire_id: codec for codec in plain_codecs().values()}
 
     def encoder(self, name: str) -> Encode:
         """How a codec of that name encodes; `auto` takes the shortest payload for each code.
@@ -53,11 +39,11 @@ class CodecBook:
         Raises:
             CodecError: there is none of that name, or it needs rates and the model carries none.
         """
-        if name not in CODEC_NAMES:
-            raise CodecError(f"no codec named {name!r}; there is {', '.join(CODEC_NAMES)}")
+        if name not in codec_names():
+            raise CodecError(f"no codec named {name!r}; there is {', '.join(codec_names())}")
         if name in NEED_RATES:
             self._rated(name)
-        return self._shortest if name == "auto" else lambda code, timestep: self._encoded(name, code, timestep)
+        return self._shortest if name == AUTO else lambda code, timestep: self._encoded(name, code, timestep)
 
     def decode(self, wire_id: int, payload: bytes | memoryview, timestep: int) -> NDArray[np.uint8]:
         """The code in a payload, given the codec's number and the timestep, counted from 0.
@@ -75,7 +61,7 @@ class CodecBook:
         return self._by_id[wire_id].decode(payload, self._shape)
 
     def _encoded(self, name: str, code: NDArray[np.uint8], timestep: int) -> tuple[int, bytes]:
-        codec = self._rated(name)[timestep] if name == Entropy.name else _FIXED[name]
+        codec = self._rated(name)[timestep] if name == Entropy.name else codec_named(name)
         return codec.wire_id, codec.encode(code)
 
     def _shortest(self, code: NDArray[np.uint8], timestep: int) -> tuple[int, bytes]:

@@ -1,9 +1,7 @@
-"""What a node is sent: this testbed, and the packages that it lacks, and no others."""
+"""What a node is sent: the packages that it lacks, and no others."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -73,18 +71,3 @@ def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
     assert ORIN.platforms()[-1] == "manylinux_2_17_aarch64"
     with pytest.raises(DeployError, match="C library"):
         wheels.Python("/usr/bin/python3", "3.12.0", "x86_64", ("", "")).platforms()
-
-
-def test_testbed_is_a_wheel_that_pip_takes_and_that_is_the_same_each_time(tmp_path) -> None:
-    wheel = wheels.testbed_wheel(tmp_path / "one")
-    assert wheels.testbed_wheel(tmp_path / "two").read_bytes() == wheel.read_bytes()
-
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
-    subprocess.run([*command, str(tmp_path / "there"), str(wheel)], check=True, stderr=subprocess.DEVNULL)
-
-    for module in ("testbed/worker/__main__.py", "testbed/steward/service.py", "devices/host.yaml"):
-        assert (tmp_path / "there" / module).is_file()
-    (info,) = (tmp_path / "there").glob("*.dist-info")
-    needs = [line for line in (info / "METADATA").read_text().splitlines() if line.startswith("Requires-Dist")]
-    assert needs == [f"Requires-Dist: {requirement}" for requirement in wheels.requirements()]
-    assert len(needs) == 5

@@ -6,7 +6,7 @@ import json
 import sys
 
 from testbed.link.keys import KeyPair
-from testbed.link.transport import DataServer
+from testbed.link.server import DataServer
 
 
 def main() -> None:

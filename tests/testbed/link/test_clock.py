@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.errors import LinkError
-from testbed.link.clock import ClockOffset, Exchange, estimate, line, wall_offset_ns
+from testbed.link import clock
+from testbed.link.clock import ClockOffset, Exchange, estimate, wall_offset_ns
 from testbed.link.messages import ClockPing, ClockPong
 
 SECOND = 1_000_000_000
+
+line = functools.partial(clock.line, node="board", repeat=0)
 
 delays = st.integers(0, 10**10)
 trips = st.lists(st.tuples(st.integers(0, 2**62), delays, delays, delays), min_size=1, max_size=20)

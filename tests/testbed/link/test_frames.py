@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from testbed.link import frames
-from testbed.link.frames import Frame, FrameError, Kind
+from testbed.link.frames import Frame
+from testbed.link.kinds import FrameError, Kind
 
 bytes_u8 = st.integers(0, 255)
 some_frames = st.builds(

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.profile import EmulatedPower, Emulation, Profile, Runtime
+from devices.base.power import Rail
+from devices.power.emulated import EmulatedPower
+from devices.profile import Emulation, Profile, Runtime
 from testbed.errors import LinkError
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import CONTROL_SCHEMA, CellConfig, ExitConfig, Message
+from testbed.record import documents
+from tests.made import records
 
 PROFILE = Profile(
     name="toy",
@@ -21,6 +25,7 @@ PROFILE = Profile(
     emulates=Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test"),
     power=[EmulatedPower(rail="VDD_IN", rate_hz=100, idle_mw=1, busy_mw=9, radio_mw=3, reference="made up for a test")],
 )
+INA = records.capability("ina", Rail(name="VDD_IN", scope="module", gain=0.01), averaging_ms=6.6)
 LOAD = messages.Load(
     profile=PROFILE,
     role="edge",
@@ -29,7 +34,6 @@ LOAD = messages.Load(
         mode="co_inference",
         codec="packed",
         exit=ExitConfig(policy="entropy", accumulate="mean", thresholds=[0.99, 0.9]),
-        window=2,
         timeout_ms=500,
     ),
     artefact="models/toy",
@@ -51,9 +55,11 @@ BODIES: list[messages.Body] = [
     messages.Cancel(),
     messages.ClockPing(t1_ns=1),
     messages.Bye(),
-    messages.Hello(role="cloud", node="toy", pid=4, python="3.10", versions={"a": "1"}, facts={"b": [1]}),
-    messages.Loaded(data_endpoint="tcp://127.0.0.1:5555"),
-    messages.Done(detail={"rows": 3}),
+    messages.Hello(node="toy", facts=records.node_repeat().hello),
+    messages.Loaded(data_endpoint="tcp://127.0.0.1:5555", detail=records.node_repeat([INA]).loaded),
+    messages.Measured(detail=documents.Measured(requests=3)),
+    messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"b": [1]}), settings=["a"])),
+    messages.Done(),
     messages.Progress(done=1, total=2),
     messages.Heartbeat(t_ns=5),
     messages.ClockPong(t1_ns=1, t2_ns=2, t3_ns=3, wall_offset_ns=4),
@@ -69,7 +75,7 @@ def wire(**changes: object) -> bytes:
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 def test_every_message_comes_back_as_it_went(body: messages.Body):
-    message = Message(run="r1", seq=9, deadline_s=2.5, body=body)
+    message = Message(run="r1", seq=9, body=body)
     assert messages.decode(messages.encode(message), "r1") == message
 
 
@@ -134,8 +140,9 @@ def test_messages_that_are_too_large_are_neither_sent_nor_read():
 
 
 def test_what_msgpack_cannot_carry_is_a_link_error():
-    with pytest.raises(LinkError, match="Done cannot be sent"):
-        messages.encode(Message(run="r1", seq=1, body=messages.Done(detail={"a": object()})))
+    told = messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"a": object()})))
+    with pytest.raises(LinkError, match="Finished cannot be sent"):
+        messages.encode(Message(run="r1", seq=1, body=told))
 
 
 def test_secrets_stay_out_of_every_repr():

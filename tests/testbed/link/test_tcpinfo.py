@@ -9,8 +9,10 @@ import pytest
 
 from testbed.errors import LinkError
 from testbed.link import tcpinfo
+from testbed.link.client import DataClient
+from testbed.link.deadline import Deadline
+from testbed.link.server import DataServer
 from testbed.link.tcpinfo import ConnectionMeter
-from testbed.link.transport import DataClient, DataServer
 
 TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps").read_text().strip() != "0"
 HEADER = 20 + 20 + (12 if TIMESTAMPS else 0)
@@ -201,16 +203,16 @@ def test_an_old_kernel_is_an_error_and_a_middle_aged_one_counts_what_was_acknowl
 
 def test_a_data_plane_connection_costs_its_payload_and_a_little_more():
     with DataServer("127.0.0.1", 0, None, [], on_event=lambda name, detail: None) as server:
-        with DataClient(server.endpoint, None, None, 10_000) as client:
-            client.connect()
+        with DataClient(server.endpoint, None, None) as client:
+            client.connect(Deadline(10_000))
             meter = ConnectionMeter(server.endpoint)
             before = meter.read()
             for _ in range(10):
-                client.send(bytes(1_000))
+                client.send(bytes(1_000), Deadline(10_000))
                 received = server.recv(10_000)
                 assert received is not None
                 server.send(received[0], bytes(100))
-                client.recv()
+                client.recv(Deadline(10_000))
             now = meter.read()
         # ZMTP's frame header is 9 bytes from 256 bytes on, 2 below.
         assert 10 * (1_009 + HEADER) <= now.tx_bytes - before.tx_bytes <= 10 * (1_009 + 2 * HEADER) + 200

@@ -6,18 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from devices.base.errors import DeviceError
+from devices.base.power import PowerRow
+from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
+from testbed.record.documents import BoardFacts, Manifest, Status
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import RowLog, read_rows, write_json
-from testbed.record.reader import Cell, read_document
-from testbed.record.schema import ClockEstimate, ClockLine, ClockRecord, PowerRow, Status, TimestepRow
+from testbed.record.log import read_rows, write_json
+from testbed.record.reader import read_cell, read_document
+from testbed.record.schema import SCHEMA_VERSION, TimestepRow
 from testbed.record.tables import write_table
+from tests.made import records
 
 
 def row(t_ns: int) -> PowerRow:
@@ -28,8 +34,8 @@ def test_rows_of_a_killed_process_are_all_there(tmp_path):
     script = (
         "import sys, os, signal\n"
         "from pathlib import Path\n"
-        "from testbed.record.log import RowLog\n"
-        "from testbed.record.schema import PowerRow\n"
+        "from devices.base.rowlog import RowLog\n"
+        "from devices.base.power import PowerRow\n"
         "log = RowLog(Path(sys.argv[1]))\n"
         "for t in range(50):\n"
         "    log.append(PowerRow(node='edge', source='s', rail='r', scope='emulated', t_ns=t, mw=1.5))\n"
@@ -54,7 +60,7 @@ def test_a_line_cut_short_is_dropped_and_a_wrong_line_is_an_error(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error_that_names_the_file():
-    with RowLog(Path("/dev/full")) as log, pytest.raises(RecordError, match="cannot record"):
+    with RowLog(Path("/dev/full")) as log, pytest.raises(DeviceError, match="/dev/full: cannot be written"):
         log.append(row(1))
 
 
@@ -63,8 +69,9 @@ def test_tables_keep_every_value_and_none_stays_none(tmp_path):
 
     rows = [
         TimestepRow(
-            request_id=n, repeat=0, timestep=n, logits=[0.5, -1.0], confidence=0.25, code_spikes=None if n else 3,
-            code_bits=64, payload_bytes=8, t_send_ns=2**62 + n, t_reply_ns=None, cloud_compute_ms=None,
+            request_id=n, node="board", repeat=0, timestep=n, logits=[0.5, -1.0], confidence=0.25,
+            code_spikes=None if n else 3, code_bits=64, payload_bytes=8,
+            t_send_ns=2**62 + n, t_reply_ns=None, cloud_compute_ms=None,
         )
         for n in range(3)
     ]  # fmt: skip
@@ -78,7 +85,7 @@ def test_tables_keep_every_value_and_none_stays_none(tmp_path):
 
 
 def test_documents_are_replaced_whole(tmp_path):
-    status = Status(schema=1, state="complete", valid=True, reasons=[], repeats_done=[0])
+    status = records.status(reasons=["because"])
     write_json(tmp_path / "status.json", status)
     assert read_document(tmp_path / "status.json", Status) == status
     assert os.listdir(tmp_path) == ["status.json"]
@@ -112,12 +119,39 @@ def test_exit_is_the_first_timestep_that_is_sure_enough_or_the_last():
     assert exit_timestep(confidences, 0.9).tolist() == [2, 1, 3]
 
 
-def test_clock_offsets_of_before_skew_was_recorded_are_still_read(tmp_path):
-    old = ClockEstimate(node="n", repeat=0, when="before", t_ns=1, offset_ns=2, bound_ns=3, rtt_ns=6, exchanges=8)
-    drawn = ClockLine(
-        node="n", repeat=0, t_ns=1, offset_ns=2, bound_ns=3, skew_ppm=0.5, skew_bound_ppm=1.0, straight=True
+def test_a_manifest_comes_back_as_it_went(tmp_path):
+    board = records.node(records.profile("board", "emulated", [records.EMULATED_POWER]), repeats=2)
+    written = records.manifest([board, records.node(records.profile("server", "host"), "cloud")])
+    write_json(tmp_path / "manifest.json", written)
+    assert read_cell(tmp_path).manifest == written
+
+
+def test_two_edges_are_two_participants_of_one_role():
+    nodes = [records.node(records.profile(name)) for name in ("second", "first")]
+    written = records.manifest([*nodes, records.node(records.profile("server", "host"), "cloud")])
+    assert [node.id for node in written.role("edge")] == ["first", "second"]
+    assert [node.id for node in written.role("cloud")] == ["server"]
+
+
+def test_what_a_verdict_rests_on_is_taken_out_of_a_boards_facts():
+    identified = {"boot_id": "a", "throttle": {"oc1": 3}, "hostname": "board", "absent": ["temperature_c"]}
+    facts = BoardFacts.of(identified)
+    assert (facts.boot_id, facts.throttle, facts.temperature_c) == ("a", {"oc1": 3}, {})
+    assert facts.others == {"hostname": "board", "absent": ["temperature_c"]}
+
+
+def test_results_of_another_schema_are_refused_in_one_line_that_says_what_to_do(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_json(path, {"schema": SCHEMA_VERSION - 1, "nodes": {"edge": {"name": "board"}}})
+    with pytest.raises(RecordError) as told:
+        read_cell(tmp_path)
+    assert str(told.value) == (
+        f"{path}: recorded with schema {SCHEMA_VERSION - 1}, this testbed reads {SCHEMA_VERSION}; read these results "
+        "with the testbed that measured them (code.commit in manifest.json), or measure again"
     )
-    for document, lines in (([old], []), (ClockRecord(estimates=[old], lines=[drawn]), [drawn])):
-        write_json(tmp_path / "clock.json", document)
-        cell = Cell(tmp_path, None, None)
-        assert (cell.clock, cell.clock_lines) == ([old], lines)
+
+
+def test_a_field_that_no_document_has_is_refused(tmp_path):
+    write_json(tmp_path / "manifest.json", {**msgspec.to_builtins(records.manifest()), "more": 1})
+    with pytest.raises(RecordError, match="unknown field `more`"):
+        read_document(tmp_path / "manifest.json", Manifest)

@@ -10,8 +10,8 @@ import yaml
 
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
-from testbed.exitrule import resolve
 from testbed.experiment import CellSpec, ModelRef
+from testbed.experiment.exitrule import resolve
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card, write_card
 from testbed.snn import artefact, validation

@@ -1,0 +1,124 @@
+"""Verbs that make and weigh models: train, evaluate, calibrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from testbed.cli.console import EXIT_ABORTED, complain, console, print_rows, progress
+from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, RecipeFile, Results, check_exit
+from testbed.record.layout import ResultsFolder
+
+
+def train(
+    recipe: RecipeFile,
+    data: Data = None,
+    results: Results = Path("results"),
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="train anew, though trained weights ship with the recipe")
+    ] = False,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
+    devices: Annotated[int, typer.Option(help="processes on each node; 0: every GPU, or one on a CPU")] = 0,
+    nodes: Annotated[int, typer.Option(help="nodes that train together, under torchrun or Slurm")] = 1,
+) -> None:
+    """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
+    from testbed.runtime.artefact import load_card
+    from testbed.snn.artefact import train as run_training
+    from testbed.snn.processes import Hardware, is_first_process
+    from testbed.snn.recipe import describe, load_recipe
+
+    console.quiet = not is_first_process()
+    for line in describe(load_recipe(recipe)):
+        console.print(line, highlight=False)
+    with progress() as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def report(now: Any) -> None:
+            text = (
+                f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
+            )
+            bar.update(task, description=text, completed=now.step, total=now.steps)
+
+        hardware = Hardware(accelerator, devices or "auto", nodes)
+        try:
+            folders = run_training(
+                recipe, ResultsFolder(results).models, data, report, retrain=retrain, hardware=hardware
+            )
+        except KeyboardInterrupt:
+            if is_first_process():
+                complain("interrupted; the same command goes on from the last whole epoch", style="red")
+            raise typer.Exit(EXIT_ABORTED) from None
+    table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
+    for folder in folders:
+        card = load_card(folder)
+        per_step = [" ".join(f"{value:.4f}" for value in card.accuracy_per_timestep[key]) for key in ("full", "split")]
+        code = "x".join(map(str, card.code_shape or []))
+        table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
+    console.print(table)
+
+
+def evaluate(
+    recipes: Annotated[list[Path], typer.Argument(help="experiments/train/*.yaml, trained", metavar="RECIPE.yaml...")],
+    data: Data = None,
+    results: Results = Path("results"),
+    drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="write models.csv and models.md here")
+    ] = None,
+) -> None:
+    """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
+    from testbed.snn.evaluate import evaluate as run_evaluation
+    from testbed.snn.evaluate import table, write_rows
+
+    rows = []
+    for recipe in recipes:
+        with console.status(f"Evaluating {recipe}"):
+            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop)
+    print_rows(*table(rows))
+    if out is not None:
+        for path in write_rows(rows, out):
+            console.print(str(path), highlight=False)
+
+
+def calibrate(
+    recipe: RecipeFile,
+    variant: Annotated[str, typer.Argument(help="one of the recipe's variants", metavar="VARIANT")],
+    drop: Annotated[
+        float, typer.Option(min=0, max=100, metavar="POINTS", help="accuracy that an exit may cost, against all T")
+    ],
+    policy: ExitPolicy = "max_softmax",
+    accumulate: ExitAccumulate = "mean",
+    per_timestep: Annotated[bool, typer.Option("--per-timestep", help="an α for each timestep but the last")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="the uncompressed backbone, for edge_only cells, not the split network")
+    ] = False,
+    data: Data = None,
+    results: Results = Path("results"),
+) -> None:
+    """Choose an exit's α on validation data: the earliest mean exit for an allowed accuracy drop."""
+    from testbed.snn.artefact import ensure
+    from testbed.snn.calibrate import Settings, calibration_rows, exit_block
+    from testbed.snn.calibrate import calibrate as run_calibration
+
+    check_exit(policy, accumulate)
+    settings = Settings(
+        network="full" if full else "split",
+        drop=drop,
+        policy=policy,  # type: ignore[arg-type]
+        accumulate=accumulate,  # type: ignore[arg-type]
+        per_timestep=per_timestep,
+    )
+    with console.status("Running the validation samples"):
+        ensure(recipe, variant, ResultsFolder(results).models, data)
+        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings)
+    print_rows(*calibration_rows(found))
+    kept = found.validation
+    console.print(
+        f"{kept.samples} validation samples of {kept.dataset}; the test set was not used. Drops in points with "
+        f"their interval ({found.interval}), which does not cover that α was chosen on these samples.",
+        highlight=False,
+    )
+    console.print(exit_block(found), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from testbed.errors import TestbedError
+
+ExperimentFile = Annotated[Path, typer.Argument(help="an experiments/*.yaml", metavar="EXPERIMENT.yaml")]
+RecipeFile = Annotated[Path, typer.Argument(help="an experiments/train/*.yaml", metavar="RECIPE.yaml")]
+ResultsFolder = Annotated[Path, typer.Argument(help="the results of one experiment", metavar="RESULTS/EXPERIMENT")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key of the file")]
+Edge = Annotated[Path | None, typer.Option("--edge", metavar="FILE", help="the device that plays the edge")]
+Cloud = Annotated[Path | None, typer.Option("--cloud", metavar="FILE", help="the device that plays the cloud")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="PATH", help="where the data set lies: folder or archive (docs/datasets.md)"),
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept")]
+ExitPolicy = Annotated[str, typer.Option("--policy", help="max_softmax, entropy or margin")]
+ExitAccumulate = Annotated[str, typer.Option("--accumulate", help="mean or sum of the logits; sums sharpen with t")]
+
+
+def check_exit(policy: str, accumulate: str) -> None:
+    """Refuse an exit policy, or a way to accumulate logits, that there is not.
+
+    Raises:
+        TestbedError: there is none of that name.
+    """
+    from testbed.record.exits import Accumulate, Policy
+
+    if policy not in get_args(Policy) or accumulate not in get_args(Accumulate):
+        policies, ways = " or ".join(get_args(Policy)), " or ".join(get_args(Accumulate))
+        raise TestbedError(f"no exit policy {policy} of the {accumulate}: --policy {policies}, --accumulate {ways}")

@@ -1,0 +1,89 @@
+"""What a node needs before a worker can run on it: files by their hash, and an interpreter with all packages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from testbed.deploy import wheels
+from testbed.deploy.client import StewardClient
+from testbed.errors import DeployError
+from testbed.runtime.digest import document_digest, file_digest
+
+KEY_DIGITS = 16
+
+
+async def send(
+    steward: StewardClient, facts: Mapping[str, Any], files: Mapping[str, Path], lacking: Collection[str]
+) -> None:
+    """Send those files (hash → path) that a node lacks.
+
+    Args:
+        steward: the node's.
+        facts: what the steward said when the node was opened.
+        files: hash → path here.
+        lacking: hashes of those that are not there.
+
+    Raises:
+        DeployError: there is no room for them, or they did not arrive as they are.
+    """
+    needed = sum(files[sha256].stat().st_size for sha256 in lacking)
+    if needed > facts["free_bytes"]:
+        raise DeployError(
+            f"{steward.node}: {needed / 1e6:.1f} MB are to be sent, but {facts['root']} has room for "
+            f"{facts['free_bytes'] / 1e6:.1f} MB; make room there, or name another `folder:` in the profile"
+        )
+    for sha256 in lacking:
+        await steward.ask("put", files[sha256], sha256=sha256)
+
+
+async def interpreter(steward: StewardClient, facts: Mapping[str, Any], needed: Sequence[Requirement]) -> str:
+    """The interpreter that workers run with: one that sees the node's own packages, and what they lack.
+
+    Args:
+        steward: the node's.
+        facts: what the steward said when the node was opened.
+        needed: the packages that a worker on this node imports.
+
+    Raises:
+        DeployError: none could be made; with what to type on the node to do it by hand.
+    """
+    python, node = wheels.describe(facts), steward.node
+    wanted = wheels.lacking(needed, facts["packages"], python)
+    found: list[Path] = []
+    if wanted:
+        try:
+            found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder())
+        except DeployError as error:
+            raise DeployError(
+                f"{node}: it lacks {', '.join(map(str, wanted))}, and no wheels can be had for it: {error}. On the "
+                f"node: {wheels.install_command(python, wanted)}"
+            ) from error
+    hashes = {wheel.name: await asyncio.to_thread(file_digest, wheel) for wheel in found}
+    key = document_digest([python.executable, python.version, hashes])[:KEY_DIGITS]
+    if key not in facts["environments"]:
+        files = {hashes[wheel.name]: wheel for wheel in found}
+        sizes = {sha256: file.stat().st_size for sha256, file in files.items()}
+        await send(steward, facts, files, await steward.ask("files", files=sizes))
+    try:
+        commands = _commands(found, wanted, needed)
+        return str(await steward.ask("environment", key=key, wheels=hashes, commands=commands))
+    except DeployError as error:
+        raise DeployError(
+            f"{error}; no environment for the workers could be made from {python.executable}. By hand, on the "
+            f"node: {wheels.install_command(python, wanted or needed)}"
+        ) from error
+
+
+def _commands(found: Sequence[Path], wanted: Sequence[Requirement], needed: Sequence[Requirement]) -> list[list[str]]:
+    """What Python is to do in a new environment: install what is lacking, then see that all can be imported."""
+    commands = [["-c", "import " + ", ".join(wheels.probes(needed).values())]]
+    if found:
+        pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
+        words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
+        commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
+    return commands
