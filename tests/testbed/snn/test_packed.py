@@ -1,11 +1,14 @@
 """Packed weights: integers on a power-of-two grid, in one compressed file."""
 
 import lzma
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import functional
 
+from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.snn import packed
 from testbed.snn.export import deployable
@@ -100,3 +103,15 @@ def test_weights_of_another_recipe_are_refused(made, tmp_path):
     other = load_recipe(recipe_file(tmp_path, phases=[{**BACKBONE, "epochs": 3}, ALL]))
     with pytest.raises(ModelError, match="trained with another version of this recipe"):
         packed.unpack(build(other, stripes()), other, tmp_path / "weights.xz")
+
+
+def test_the_weights_that_ship_are_those_of_their_recipe():
+    path = Path(__file__).parents[3] / "experiments" / "train" / "cifar10-resnet18.yaml"
+    recipe = load_recipe(path)
+    assert recipe.checkpoint is not None
+    classes = tuple(map(str, range(10)))
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+    samples = Samples(images, np.arange(20) % 10)
+    networks = build(recipe, Dataset("CIFAR-10 (JPEG)", "made", classes, samples, samples, samples))
+    packed.unpack(networks, recipe, path.parent / recipe.checkpoint)
+    assert set(networks) == {"full", "stem-2048x", "stage1-2048x"}
