@@ -24,7 +24,7 @@ from testbed.deploy.ssh import SshDeployer
 from testbed.errors import ConnectionLost, DeployError
 from testbed.record.reader import read_campaign
 from testbed.steward.inbox import SILENCE_S
-from tests.sshd import SSHD, Lan, Node, lan, marked
+from tests.sshd import Lan, Node, lan, marked, missing
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,10 +38,10 @@ SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed", "exit": {"
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    if SSHD is None:
+    if lacks := missing(namespaces=ROOT):
         if os.environ.get("CI") == "true":
-            pytest.fail("no sshd: apt-get install openssh-server")
-        pytest.skip("no sshd here: apt-get install openssh-server")
+            pytest.fail(lacks)
+        pytest.skip(lacks)
     with lan(tmp_path_factory.mktemp("lan"), namespaces=ROOT) as found:
         yield found
 

@@ -16,7 +16,7 @@ from analysis.metrics.registry import METRICS, measure, metrics
 from devices.base.errors import TestbedError
 from tests.devices.base.installed import install
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 SLOWEST = '''"""The slowest answered request."""
 from analysis.metrics.metric import Column, Heading, Metric
