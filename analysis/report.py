@@ -13,9 +13,11 @@ import msgspec
 
 from analysis.figures.drawing import Drawing
 from analysis.metrics.measured import Measured
+from analysis.metrics.metric import Metric
 from analysis.metrics.registry import metrics
 from analysis.tables import energy_tables, table
 from testbed.errors import RecordError
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
 
@@ -53,6 +55,7 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
     if not measured:
         raise RecordError(f"{folder}: holds no measured cells")
     headers, rows = table(measured)
+    every = metrics()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -74,10 +77,10 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
         rows=[(row, one.valid, one.reasons) for row, one in zip(rows, measured, strict=True)],
         figures=[(d.name, d.caption, base64.b64encode(d.png).decode()) for d in drawings],
         no_figures=no_figures,
-        cells=[_details(one) for one in measured],
-        definitions=[*((metric.term, metric.definition) for metric in metrics()), *_DEFINED_HERE],
+        cells=[_details(one, every) for one in measured],
+        definitions=[*((metric.term, metric.definition) for metric in every), *_DEFINED_HERE],
     )
-    path = folder / "report.html"
+    path = ExperimentFolder(folder).report
     write_atomically(path, html.encode())
     return path
 
@@ -91,7 +94,7 @@ def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     found: dict[str, list[str]] = {}
     for cell in cells:
         manifest = cell.manifest
-        for node in manifest.nodes.values():
+        for node in (*manifest.role("edge"), *manifest.role("cloud")):
             emulates = node.profile.emulates
             text = f"{node.id} ({node.profile.kind})" + (f", in place of: {emulates.board}" if emulates else "")
             found.setdefault(node.role, []).append(text)
@@ -105,9 +108,9 @@ def _facts(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     return [(name, list(dict.fromkeys(values))) for name, values in found.items()]
 
 
-def _details(one: Measured) -> dict[str, Any]:
+def _details(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Any]:
     manifest = one.cell.manifest
-    found = [(metric, one.get(metric)) for metric in metrics()]
+    found = [(metric, one.get(metric)) for metric in every]
     return {
         "label": one.label,
         "id": manifest.cell,

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from analysis.metrics.measured import Measured
-from analysis.metrics.registry import metrics
+from analysis.metrics.metric import Metric
+from analysis.metrics.registry import FIRST, LAST, metrics
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 
 Field: TypeAlias = str | float | bool | None
 
 
-def summary_columns() -> list[str]:
+def summary_columns(every: Iterable[Metric[Any]]) -> list[str]:
     """The columns of the file, in their order."""
-    own = [column.name for metric in metrics() for column in metric.columns]
-    return ["cell", "label", "mode", *own, "valid", "reasons"]
+    return [*FIRST, *(column.name for metric in every for column in metric.columns), *LAST]
 
 
-def summary_row(one: Measured) -> Mapping[str, Field]:
+def summary_row(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Field]:
     """The row of one cell. One that is not complete has its state in `reasons` and no numbers."""
     manifest = one.cell.manifest
     row: dict[str, Field] = {"cell": manifest.cell, "label": one.label, "mode": manifest.mode}
-    for metric in metrics():
+    for metric in every:
         value = one.get(metric)
         row |= {column.name: None if value is None else column.field(value) for column in metric.columns}
     return row | {"valid": one.valid, "reasons": "; ".join(one.reasons)}
@@ -33,12 +34,15 @@ def summary_row(one: Measured) -> Mapping[str, Field]:
 
 def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:
     """Write `summary.csv`, a row per cell in their order; what does not apply is blank, never 0."""
-    columns = summary_columns()
+    every = metrics()
+    columns = summary_columns(every)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_written(row[name]) for name in columns] for row in map(summary_row, measured))
-    path = folder / "summary.csv"
+    for one in measured:
+        row = summary_row(one, every)
+        writer.writerow([_written(row[name]) for name in columns])
+    path = ExperimentFolder(folder).summary
     write_atomically(path, text.getvalue().encode())
     return path
 

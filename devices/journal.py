@@ -16,15 +16,13 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from devices.base.errors import DeviceError
-
-SUFFIX = ".journal"
+from devices.journalfile import SUFFIX, Change, Header, Undone, append, files, parse, sync_folder
 
 
 class Undo(NamedTuple):
@@ -46,34 +44,6 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
     in_use: bool = False
     restored: list[str] = []
     failed: list[str] = []
-
-
-class _Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="journal"):
-    owner: str
-    boot_id: str | None
-    t_unix: float
-
-
-class _Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="change"):
-    number: int
-    kind: str
-    target: str
-    what: str
-    before: dict[str, Any]
-
-
-class _Undone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="undone"):
-    number: int
-
-
-_LINE = msgspec.json.Decoder(_Header | _Change | _Undone)
-
-
-@dataclass
-class _Content:
-    header: _Header | None = None
-    pending: dict[int, _Change] = field(default_factory=dict)
-    whole_bytes: int = 0
 
 
 class Journal:
@@ -103,7 +73,7 @@ class Journal:
         """
         if kind not in self._undos:
             raise ValueError(f"nothing undoes {kind}")
-        change = _Change(number=self._count, kind=kind, target=target, what=what, before=before)
+        change = Change(number=self._count, kind=kind, target=target, what=what, before=before)
         with _locked(self._folder):
             self._refuse_shared(kind, target)
             if self._path is None:
@@ -136,18 +106,18 @@ class Journal:
         except OSError as error:
             raise DeviceError(f"{path}: the undo journal cannot be written: {error.strerror}") from error
         self._path = path
-        _sync_folder(self._folder)
-        self._append(_Header(owner=self._owner, boot_id=self._boot_id, t_unix=time.time()))
+        sync_folder(self._folder)
+        self._append(Header(owner=self._owner, boot_id=self._boot_id, t_unix=time.time()))
 
-    def _append(self, line: _Header | _Change | _Undone) -> None:
+    def _append(self, line: Header | Change | Undone) -> None:
         assert self._path is not None  # noqa: S101  (created above)
-        _append(self._path, self._fd, line)
+        append(self._path, self._fd, line)
 
     def _refuse_shared(self, kind: str, target: str) -> None:
-        for path in _files(self._folder):
+        for path in files(self._folder):
             if path == self._path:
                 continue
-            content = _parse(path)
+            content = parse(path)
             if content.header and any((c.kind, c.target) == (kind, target) for c in content.pending.values()):
                 name = f"{kind} {target}".strip()
                 raise DeviceError(
@@ -162,16 +132,16 @@ def restore_left_behind(folder: Path, undos: Mapping[str, Undo], boot_id: str | 
     Raises:
         DeviceError: a journal is damaged or cannot be read.
     """
-    if not _files(folder):
+    if not files(folder):
         return []
     found = []
     with _locked(folder):
-        for path in _files(folder):
+        for path in files(folder):
             fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                header = _parse(path).header
+                header = parse(path).header
                 found.append(Restoration(owner=header.owner if header else "a run that begins", in_use=True))
             else:
                 found.append(_undo_file(path, fd, undos, boot_id))
@@ -187,7 +157,7 @@ def left_changed(done: Restoration) -> str:
 
 def _undo_file(path: Path, fd: int, undos: Mapping[str, Undo], boot_id: str | None) -> Restoration:
     """Undo the pending changes of a locked file; without any left it is deleted."""
-    content = _parse(path)
+    content = parse(path)
     # What follows the last whole line announces nothing that was done.
     os.ftruncate(fd, content.whole_bytes)
     owner = content.header.owner if content.header else "a run that changed nothing"
@@ -210,61 +180,11 @@ def _undo_file(path: Path, fd: int, undos: Mapping[str, Undo], boot_id: str | No
             restored.append(change.what)
         # Undone twice does no harm, so a disk that is full keeps nothing from being undone.
         with contextlib.suppress(DeviceError):
-            _append(path, fd, _Undone(number=number))
+            append(path, fd, Undone(number=number))
     if not failed:
         path.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return Restoration(owner=owner, restored=restored, failed=failed)
-
-
-def _parse(path: Path) -> _Content:
-    content = _Content()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DeviceError(f"{path}: the undo journal cannot be read: {error.strerror}") from error
-    content.whole_bytes = data.rfind(b"\n") + 1
-    for index, raw in enumerate(data[: content.whole_bytes].splitlines(), 1):
-        try:
-            line = _LINE.decode(raw)
-        except msgspec.MsgspecError as error:
-            raise DeviceError(
-                f"{path}:{index}: the undo journal is damaged: {error}; compare the machine's settings with what the "
-                "file names, then delete it"
-            ) from error
-        if isinstance(line, _Header):
-            content.header = line
-        elif isinstance(line, _Change):
-            content.pending[line.number] = line
-        else:
-            content.pending.pop(line.number, None)
-    return content
-
-
-def _append(path: Path, fd: int, line: _Header | _Change | _Undone) -> None:
-    data = msgspec.json.encode(line) + b"\n"
-    try:
-        before = os.fstat(fd).st_size
-        written = os.write(fd, data)
-        if written != len(data):
-            os.ftruncate(fd, before)
-            raise DeviceError(f"{path}: the undo journal cannot be written: is the disk full?")
-        os.fsync(fd)
-    except OSError as error:
-        raise DeviceError(f"{path}: the undo journal cannot be written: {error.strerror}") from error
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}"))
-
-
-def _sync_folder(folder: Path) -> None:
-    # A new name is on the disk once its folder is.
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

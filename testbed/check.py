@@ -16,13 +16,14 @@ import msgspec
 
 from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
-from testbed.control import ControlHub, Worker
 from testbed.deploy.deployer import Claim, Deployer
+from testbed.deploy.reach import deployer
 from testbed.errors import DeployError, TestbedError
 from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
-from testbed.orchestrator import deployer
-from testbed.worker.check import CheckAnswer, CheckLine, CheckOrder
+from testbed.orchestrator import ControlHub, Worker
+from testbed.orchestrator.participants import participants
+from testbed.worker.check.answer import CheckAnswer, CheckLine, CheckOrder
 
 MODULE = "testbed.worker.check"
 DEADLINE_S = 120.0
@@ -92,21 +93,22 @@ async def _ask(node: Deployer, profile: Profile) -> CheckAnswer:
 async def _worker(node: Deployer, profile: Profile) -> CheckLine:
     """Start a worker as a run does, and measure the offset of its clock."""
     run = f"check-{uuid.uuid4().hex[:8]}"
+    (played,) = participants([("edge", profile)])
     with TemporaryDirectory(prefix="neucodex-testbed-") as folder:
-        async with ControlHub(run) as hub:
+        async with ControlHub(run, [played.id]) as hub:
             started = time.monotonic()
             worker: Worker | None = None
             try:
                 start = WorkerStart(
                     control_endpoint=hub.endpoint,
                     control_public=hub.keys.public,
-                    keys=hub.client_keys["edge"],
-                    node=profile.name,
+                    keys=hub.client_keys[played.id],
+                    node=played.id,
                     silence_s=SILENCE_S,
                     root=profile.root,
                 )
-                process = await node.start("edge", run, start, Path(folder) / "worker.log")
-                worker = hub.workers["edge"] = Worker(hub, "edge", profile.name, process, SILENCE_S)
+                process = await node.start(run, start, Path(folder) / "worker.log")
+                worker = hub.worker(played, process, SILENCE_S)
                 await worker.hello(HELLO_S)
                 ready_s = time.monotonic() - started
                 exchanges, _ = await worker.exchange_clocks()
@@ -117,7 +119,7 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                 if worker is not None:
                     await worker.dismiss(GOODBYE_S)
                     with contextlib.suppress(TestbedError):  # it recorded nothing; this clears its folder on the node
-                        await node.fetch(run, "edge", Path(folder))
+                        await node.fetch(run, played.id, Path(folder))
     seen = (
         f"answers {ready_s:.1f} s after its start; its clock is ahead of this machine's by "
         f"{offset.offset_ns / 1e6:.2f} ± {offset.bound_ns / 1e6:.2f} ms"

@@ -14,9 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+SSHD, IP = shutil.which("sshd", path=_PATH), shutil.which("ip", path=_PATH)
 MARK = "NEUCODEX_TEST"
 _NUMBERS = itertools.count()
+
+
+def missing(*, namespaces: bool) -> str | None:
+    """What has to be installed before `lan` works here, in words; None where all is there."""
+    programs = {"sshd": SSHD, "ssh-keygen": shutil.which("ssh-keygen")} | ({"ip": IP} if namespaces else {})
+    lacking = [name for name, path in programs.items() if path is None]
+    return f"no {' and no '.join(lacking)} here: apt-get install openssh-server iproute2" if lacking else None
 
 
 @dataclass
@@ -46,7 +54,7 @@ class Node:
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # where sshd locks itself in; the service would have made it
-        inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        inside = [str(IP), "netns", "exec", self.namespace] if self.namespace else []
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*inside, SSHD, "-D", "-e", "-f", str(config)], stderr=log, start_new_session=True
@@ -203,7 +211,8 @@ def _join(namespace: str, bridge: str, address: str) -> None:
 
 
 def _ip(*words: str, check: bool = True) -> None:
-    subprocess.run(["ip", *words], check=check, capture_output=not check)
+    assert IP is not None
+    subprocess.run([IP, *words], check=check, capture_output=not check)
 
 
 def _free_port() -> int:

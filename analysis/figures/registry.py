@@ -11,6 +11,7 @@ from analysis.figures.stages import stages
 from analysis.figures.tradeoff import tradeoff
 from analysis.metrics.measured import Measured
 from devices.base.plugins import with_plugins
+from testbed.errors import RecordError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,10 @@ def figures() -> dict[str, Draw]:
     """The testbed's figures and those of installed packages.
 
     Raises:
-        TestbedError: a package's figure cannot be loaded, or takes a name that is the testbed's own.
+        TestbedError: a package's figure cannot be loaded, draws nothing, or takes a name that is the testbed's own.
     """
-    return with_plugins("testbed.figures", FIGURES)
+    every = with_plugins("testbed.figures", FIGURES)
+    for name, draw in every.items():
+        if not callable(draw):
+            raise RecordError(f"entry point {name!r} of testbed.figures is no function that draws; name one")
+    return every

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.figures.style import BLUE, GREEN, ORANGE, SKY, blank, mark_emulated, with_unit
 from analysis.metrics.measured import Measured
 from analysis.metrics.stages import METRIC, STAGES
+from analysis.texts import significant
 from testbed.errors import RecordError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _draw_group(axes: Axes, bars: Bars) -> None:
         left += values
     for place, end, (_, found) in zip(places, left, bars, strict=True):
         axes.annotate(
-            f"{sum(found.values()):.3g}",
+            significant(sum(found.values())),
             (end, place),
             xytext=(3, 0),
             textcoords="offset points",

@@ -7,7 +7,7 @@ same repeat.
 from __future__ import annotations
 
 from analysis.metrics import accuracy
-from analysis.metrics.comparison import Compared, compared_columns, paired
+from analysis.metrics.comparison import Compared, compared_columns, compared_line, paired
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
 from analysis.texts import number
@@ -31,4 +31,5 @@ METRIC = Metric(
     compares=True,
     columns=compared_columns("accuracy_drop_points", "points"),
     headings=(Heading("drop [points]", lambda found: number(found.value, 2)),),
+    details=lambda found: compared_line("drop", found, lambda value: f"{number(value, 2)} points"),
 )

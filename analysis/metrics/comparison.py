@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from analysis.metrics.metric import Column
+from analysis.metrics.metric import Column, Line
 from analysis.stats import over_repeats
 
 
@@ -17,9 +16,6 @@ class Compared:
     value: float
     low: float | None
     high: float | None
-
-
-ComparedT = TypeVar("ComparedT", bound=Compared)
 
 
 def paired(
@@ -45,7 +41,14 @@ def paired(
     return Compared(value, None, None) if half is None else Compared(value, value - half, value + half)
 
 
-def compared_columns(name: str, unit: str, _: type[ComparedT] | None = None) -> tuple[Column[ComparedT], ...]:
+def compared_line(what: str, found: Compared, text: Callable[[float], str]) -> list[Line]:
+    """What the report says of a comparison that has an interval."""
+    if found.low is None or found.high is None:
+        return []
+    return [(f"{what}, with interval", f"{text(found.value)} ({text(found.low)} to {text(found.high)})")]
+
+
+def compared_columns(name: str, unit: str) -> tuple[Column[Compared], ...]:
     """The columns of a comparison: the number, and the ends of its interval in `…_lo` and `…_hi`."""
     return (
         Column(name, unit, lambda found: found.value),

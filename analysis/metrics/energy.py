@@ -1,7 +1,7 @@
 """What the edge drew per request, gross: the trapezoid of its power over a repeat's requests, over their number.
 
-Mean over repeats ± 95% interval (JCGM 100:2008), from the parts below. Net is gross less the idle baseline, the mean
-power before and after, over the same window. The window runs from the first request's begin to the last one's end.
+The window runs from the first request's begin to the last one's end. Mean over repeats ± 95% interval, combined from
+its parts (JCGM 100:2008). Net is gross less the idle baseline, the mean power before and after, over the same window.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from analysis.energy import KINDS, EnergySource
 from analysis.metrics import energy
-from analysis.metrics.comparison import Compared, compared_columns, paired
+from analysis.metrics.comparison import Compared, compared_columns, compared_line, paired
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
 from analysis.texts import number
@@ -48,4 +48,5 @@ METRIC = Metric(
     compares=True,
     columns=compared_columns("energy_saving_pct", "%"),
     headings=tuple(_heading(kind) for kind in KINDS),
+    details=lambda found: compared_line(f"saving ({found.source})", found, lambda value: f"{number(value, 1)}%"),
 )

@@ -1,4 +1,4 @@
-"""Whether a sensor gave the edge's power (`measured`) or a model (`emulated`)."""
+"""Whether a sensor gave the edge's power (measured) or a model (emulated)."""
 
 from __future__ import annotations
 

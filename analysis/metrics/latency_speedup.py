@@ -6,7 +6,7 @@ Its 95% interval is Student's over the ratios of the repeats' medians, each with
 from __future__ import annotations
 
 from analysis.metrics import latency
-from analysis.metrics.comparison import Compared, compared_columns, paired
+from analysis.metrics.comparison import Compared, compared_columns, compared_line, paired
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
 from analysis.texts import times
@@ -30,4 +30,5 @@ METRIC = Metric(
     compares=True,
     columns=compared_columns("latency_speedup", "×"),
     headings=(Heading("speed-up", lambda found: times(found.value)),),
+    details=lambda found: compared_line("speed-up", found, times),
 )

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from analysis.metrics.measured import Measured
 
 V = TypeVar("V")
+V_contra = TypeVar("V_contra", contravariant=True)
 
 Line = tuple[str, str]
 """A name and a text of the report's details of a cell."""
 
 
 @dataclass(frozen=True)
-class Column(Generic[V]):
+class Column(Generic[V_contra]):
     """A column of `summary.csv`; `field` takes it from a cell's value, and None leaves it blank.
 
     `unit` is what the numbers are in; blank where they are none.
@@ -24,19 +25,19 @@ class Column(Generic[V]):
 
     name: str
     unit: str
-    field: Callable[[V], float | str | None]
+    field: Callable[[V_contra], float | str | None]
 
 
 @dataclass(frozen=True)
-class Heading(Generic[V]):
+class Heading(Generic[V_contra]):
     """A column of the tables for people.
 
     With `only`, it shows the cells for which that holds, and is left out of a table in which there are none.
     """
 
     header: str
-    text: Callable[[V], str]
-    only: Callable[[V], bool] | None = None
+    text: Callable[[V_contra], str]
+    only: Callable[[V_contra], bool] | None = None
 
 
 def no_lines(_: object) -> list[Line]:

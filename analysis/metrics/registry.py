@@ -49,6 +49,9 @@ _IN_ORDER: tuple[Metric[Any], ...] = (
     reduction.METRIC,
     mean_exit.METRIC,
 )
+FIRST, LAST = ("cell", "label", "mode"), ("valid", "reasons")
+"""The columns of `summary.csv` that are no metric's: what names a cell, and its verdict."""
+
 METRICS: dict[str, Metric[Any]] = {metric.name: metric for metric in _IN_ORDER}
 
 
@@ -62,7 +65,7 @@ def metrics() -> list[Metric[Any]]:
     for name, metric in every.items():
         if not isinstance(metric, Metric) or metric.name != name:
             raise RecordError(f"entry point {name!r} of testbed.metrics is no metric of that name; name its Metric")
-    names = Counter(column.name for metric in every.values() for column in metric.columns)
+    names = Counter((*FIRST, *LAST, *(column.name for metric in every.values() for column in metric.columns)))
     if twice := [name for name, count in names.items() if count > 1]:
         raise RecordError(f"two metrics have a column {twice[0]!r}; rename it in the package that adds it")
     return list(every.values())

@@ -16,32 +16,36 @@ from analysis.texts import number
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes per answered request, up from the edge and down to it."""
+    """Bytes per answered request, up from the edge and down to it; None where no counters of the wire are left."""
 
     payload_up_bytes: float
     payload_down_bytes: float
-    wire_up_bytes: float
-    wire_down_bytes: float
+    wire_up_bytes: float | None
+    wire_down_bytes: float | None
 
 
 def traffic(one: Measured) -> Traffic | None:
     """Mean bytes, or None for a cell that sends nothing."""
     if one.cell.manifest.sends == "nothing":
         return None
-    rows, alike = one.answered, Alike(one.answered)
+    rows = one.answered
+    # Counters of the wire are lost with the connection that they are of.
+    known = rows[rows["wire_up_bytes"].notna() & rows["wire_down_bytes"].notna()]
+    alike, of_known = Alike(rows), Alike(known)
     return Traffic(
-        **{
-            f"{what}_bytes": alike.mean(rows[f"{what}_bytes"])
-            for what in ("payload_up", "payload_down", "wire_up", "wire_down")
-        }
+        payload_up_bytes=alike.mean(rows["payload_up_bytes"]),
+        payload_down_bytes=alike.mean(rows["payload_down_bytes"]),
+        wire_up_bytes=None if known.empty else of_known.mean(known["wire_up_bytes"]),
+        wire_down_bytes=None if known.empty else of_known.mean(known["wire_down_bytes"]),
     )
 
 
 def _details(found: Traffic) -> list[Line]:
-    return [
-        ("payload up / down", f"{found.payload_up_bytes:,.1f} / {found.payload_down_bytes:,.1f} B per request"),
-        ("wire up / down", f"{found.wire_up_bytes:,.1f} / {found.wire_down_bytes:,.1f} B per request"),
-    ]
+    payload = f"{found.payload_up_bytes:,.1f} / {found.payload_down_bytes:,.1f} B per request"
+    if found.wire_up_bytes is None or found.wire_down_bytes is None:
+        return [("payload up / down", payload)]
+    wire = f"{found.wire_up_bytes:,.1f} / {found.wire_down_bytes:,.1f} B per request"
+    return [("payload up / down", payload), ("wire up / down", wire)]
 
 
 METRIC = Metric(

@@ -29,8 +29,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="measure only what is missing")] = False,
 ) -> None:
     """Measure an experiment; then its summary, figures and report."""
-    from testbed.campaign import Campaign
-    from testbed.campaign import plan as make_plan
+    from testbed.campaign import Campaign, make_plan
     from testbed.record.documents import Invocation
 
     with console.status("Preparing models, data and nodes"):
@@ -40,7 +39,7 @@ def run(
         campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
         statuses = asyncio.run(_interruptible(campaign, resume))
     console.print(f"Measured in {time.monotonic() - started:.0f} s.")
-    _analyse(planned.folder)
+    _analyse(planned.folder.path)
     _exit_for(statuses)
 
 
@@ -53,19 +52,18 @@ def plan(
     results: Results = Path("results"),
 ) -> None:
     """Show the cells of an experiment, what is measured already and about how long the rest takes."""
-    from testbed.campaign import complete_attempt
-    from testbed.campaign import plan as make_plan
+    from testbed.campaign import make_plan
 
     planned = make_plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
     repeats = planned.experiment.repeats
     table = Table("cell", "what", "model", "measured repeats", box=None)
     for cell in planned.cells:
-        done = sum(complete_attempt(cell.folder, repeat) is not None for repeat in range(repeats))
+        done = sum(repeat.record is not None for repeat in planned.repeats(cell))
         table.add_row(cell.cell, cell.label, cell.card.name, f"{done} of {repeats}")
     console.print(table)
     missing = len(planned.missing())
     console.print(
-        f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder}"
+        f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder.path}"
     )
     seconds = planned.seconds_per_repeat()
     if missing and seconds is not None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from testbed.cli.console import EXIT_ABORTED, complain, console, print_rows, progress
 from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, RecipeFile, Results, check_exit
+from testbed.record.layout import ResultsFolder
 
 
 def train(
@@ -43,7 +44,9 @@ def train(
 
         hardware = Hardware(accelerator, devices or "auto", nodes)
         try:
-            folders = run_training(recipe, results / "models", data, report, retrain=retrain, hardware=hardware)
+            folders = run_training(
+                recipe, ResultsFolder(results).models, data, report, retrain=retrain, hardware=hardware
+            )
         except KeyboardInterrupt:
             if is_first_process():
                 complain("interrupted; the same command goes on from the last whole epoch", style="red")
@@ -73,7 +76,7 @@ def evaluate(
     rows = []
     for recipe in recipes:
         with console.status(f"Evaluating {recipe}"):
-            rows += run_evaluation(recipe, results / "models", data, drop)
+            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop)
     print_rows(*table(rows))
     if out is not None:
         for path in write_rows(rows, out):
@@ -109,8 +112,8 @@ def calibrate(
         per_timestep=per_timestep,
     )
     with console.status("Running the validation samples"):
-        ensure(recipe, variant, results / "models", data)
-        found = run_calibration(recipe, variant, results / "models", data, settings)
+        ensure(recipe, variant, ResultsFolder(results).models, data)
+        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings)
     print_rows(*calibration_rows(found))
     kept = found.validation
     console.print(

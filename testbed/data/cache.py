@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.errors import DataError
+from testbed.record.layout import ResultsFolder
 from testbed.record.log import write_json
 from testbed.runtime.digest import document_digest, file_digest
 
@@ -45,7 +46,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def cache_folder() -> Path:
     """Where prepared data lie: `results/data`, or what TESTBED_CACHE names."""
-    return Path(os.environ.get(ENVIRONMENT) or Path("results") / "data")
+    return Path(os.environ.get(ENVIRONMENT) or ResultsFolder(Path("results")).data)
 
 
 def prepared(name: str, made_from: Any, make: Callable[[Path], dict[str, int]]) -> Path:

@@ -1,4 +1,7 @@
-"""What the orchestrator asks of a way to reach a node, whichever way that is."""
+"""What the orchestrator asks of a way to reach a node, whichever way that is.
+
+A worker is named after the participant that it is, `node`: an id that names a folder as well.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from testbed.link.messages import WorkerStart
-from testbed.record.documents import Role
 
 LOG_LINES = 8
 
@@ -53,11 +55,11 @@ class Deployer(Protocol):
     async def push(self, folder: Path, digest: str) -> str:
         """Make a folder's content available on the node; returns its path there."""
 
-    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+    def node_folder(self, run: str, attempt: Path, node: str) -> str:
         """The path on the node under which the worker of a run records an attempt."""
 
-    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> WorkerProcess:
-        """Start a worker; its standard output and error go to `log`.
+    async def start(self, run: str, start: WorkerStart, log: Path) -> WorkerProcess:
+        """Start the worker `start.node`; its standard output and error go to `log`.
 
         Raises:
             DeployError: it cannot be started.
@@ -70,8 +72,8 @@ class Deployer(Protocol):
             DeployError: it cannot be started, failed, or did not end in time, with the last it said.
         """
 
-    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
-        """Bring what the worker of a run recorded to `attempt/ROLE` on the workstation.
+    async def fetch(self, run: str, node: str, attempt: Path) -> None:
+        """Bring what the worker of a run recorded to `attempt/NODE` on the workstation.
 
         Raises:
             TestbedError: some of it is still on the node only; `open` tries again.

@@ -15,7 +15,6 @@ from devices.profile import Profile
 from testbed.deploy.deployer import last_word
 from testbed.errors import DeployError
 from testbed.link.messages import WorkerStart
-from testbed.record.documents import Role
 from testbed.steward.lease import boot_id
 from testbed.steward.processes import RUN_VARIABLE
 
@@ -63,23 +62,23 @@ class LocalDeployer:
         """The folder itself; the worker checks its hashes."""
         return str(folder.resolve())
 
-    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+    def node_folder(self, run: str, attempt: Path, node: str) -> str:
         """The attempt's own folder."""
-        return str((attempt / role).resolve())
+        return str((attempt / node).resolve())
 
-    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> LocalWorker:
+    async def start(self, run: str, start: WorkerStart, log: Path) -> LocalWorker:
         """Start `python -m testbed.worker` with the profile's interpreter or this one."""
         python = self._profile.python or sys.executable
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(python, "-m", "testbed.worker", "--role", role, "--run", run),
+                    *(python, "-m", "testbed.worker", "--node", start.node, "--run", run),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
-                    env=_environment(**{RUN_VARIABLE: f"{run}/{role}"}),
+                    env=_environment(**{RUN_VARIABLE: f"{run}/{start.node}"}),
                 )
             except OSError as error:
                 raise DeployError(f"{self._profile.name}: cannot start {python}: {error.strerror}") from error
@@ -112,7 +111,7 @@ class LocalDeployer:
             raise DeployError(f"{name}: {python} -m {module} failed: {last_word(errors)}")
         return output
 
-    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
+    async def fetch(self, run: str, node: str, attempt: Path) -> None:
         """Nothing to do: it was recorded where it belongs."""
 
     async def close(self) -> None:

@@ -25,7 +25,6 @@ from testbed.deploy.environment import KEY_DIGITS, interpreter, send
 from testbed.deploy.sshworker import ALIVE_S, SshWorker
 from testbed.errors import ConnectionLost, DeployError
 from testbed.link.messages import WorkerStart
-from testbed.record.documents import Role
 from testbed.record.log import write_atomically
 from testbed.runtime.digest import file_digest
 
@@ -42,7 +41,7 @@ class SshDeployer:
         self._facts: dict[str, Any] = {}
         self._python = ""
         self._code = ""
-        self._owed: list[tuple[str, Role, Path]] = []
+        self._owed: list[tuple[str, str, Path]] = []
         self._there: dict[str, str] = {}
 
     async def open(self) -> None:
@@ -74,8 +73,8 @@ class SshDeployer:
         except BaseException:
             await self.close()
             raise
-        for run, role, attempt in list(self._owed):
-            await self.fetch(run, role, attempt)
+        for run, owing, attempt in list(self._owed):
+            await self.fetch(run, owing, attempt)
 
     async def boot_id(self) -> str:
         """As the steward found it."""
@@ -96,11 +95,11 @@ class SshDeployer:
             self._there[digest] = path
         return self._there[digest]
 
-    def node_folder(self, run: str, attempt: Path, role: Role) -> str:
+    def node_folder(self, run: str, attempt: Path, node: str) -> str:
         """A folder of the run, below the profile's `folder`."""
-        return f"{self._facts['root']}/runs/{run}/{role}"
+        return f"{self._facts['root']}/runs/{run}/{node}"
 
-    async def start(self, role: Role, run: str, start: WorkerStart, log: Path) -> SshWorker:
+    async def start(self, run: str, start: WorkerStart, log: Path) -> SshWorker:
         """Forward a port of the node's loopback to the control plane, and start a worker that connects to it."""
         steward, connection = self._answering(), self._connection
         assert connection is not None  # noqa: S101  (there is a steward)
@@ -120,13 +119,13 @@ class SshDeployer:
             with log.open("ab") as file:
                 file.write(data)
 
-        command = [self._python, "-m", "testbed.worker", "--role", role, "--run", run]
+        command = [self._python, "-m", "testbed.worker", "--node", start.node, "--run", run]
         pid, ended = await steward.child(
             msgspec.json.encode(start) + b"\n",
             write,
             command=command,
             run=run,
-            role=role,
+            node=start.node,
             environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
         )
         worker = SshWorker(steward, pid, ended, log)
@@ -143,7 +142,7 @@ class SshDeployer:
             output.extend,
             command=[self._python, "-m", module],
             run=run,
-            role="edge",
+            node=module,
             environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
         )
         try:
@@ -155,23 +154,23 @@ class SshDeployer:
             if not ended.done() and steward.lost is None:
                 await steward.ask("kill", child=pid)
             if steward.lost is None:
-                await steward.ask("remove", run=run, role="edge")
+                await steward.ask("remove", run=run, node=module)
         if code != 0:
             raise DeployError(f"{node}: {self._python} -m {module} failed: {last_word(bytes(output))}")
         return bytes(output)
 
-    async def fetch(self, run: str, role: Role, attempt: Path) -> None:
+    async def fetch(self, run: str, node: str, attempt: Path) -> None:
         """Fetch the files whole, then remove them on the node; what is not fetched now is when `open` gets through."""
-        self._owed = [owed for owed in self._owed if owed[:2] != (run, role)] + [(run, role, attempt)]
+        self._owed = [owed for owed in self._owed if owed[:2] != (run, node)] + [(run, node, attempt)]
         steward = self._answering()
-        for name in await steward.ask("list", run=run, role=role):
+        for name in await steward.ask("list", run=run, node=node):
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise DeployError(
                     f"{self._profile.name}: it says that a worker recorded {name!r}, which leads elsewhere"
                 )
-            write_atomically(attempt / role / name, await steward.get(run=run, role=role, name=name))
-        await steward.ask("remove", run=run, role=role)
-        self._owed.remove((run, role, attempt))
+            write_atomically(attempt / node / name, await steward.get(run=run, node=node, name=name))
+        await steward.ask("remove", run=run, node=node)
+        self._owed.remove((run, node, attempt))
 
     async def close(self) -> None:
         """End the steward, which gives the lease back, and the connection."""

@@ -12,9 +12,7 @@ from testbed.config import PlacedError, Strict
 from testbed.experiment.exits import Exit
 from testbed.link.codec import codec_names
 from testbed.modes import facts_of, mode_names
-
-RESERVED = ("models", "bundles", "data", "reference")
-"""Folders under results/ that are not an experiment's."""
+from testbed.record.layout import RESERVED
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
@@ -66,7 +64,7 @@ class Scenario(Strict):
         "sample once",
     )
     warmup: int = pydantic.Field(default=20, ge=1)
-    timeout_ms: int = pydantic.Field(default=5000, ge=1)
+    timeout_ms: int = pydantic.Field(default=5000, ge=1, description="for a whole request")
 
 
 class CellSpec(Strict):

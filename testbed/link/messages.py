@@ -1,7 +1,7 @@
 """The control plane's messages: what the orchestrator asks of a worker, and what a worker answers.
 
 MessagePack of one envelope. A worker answers a request with the request's sequence number; what it sends
-unasked (`Hello`, `Heartbeat`, `Progress`) carries 0.
+unasked (`Hello`, `Heartbeat`, `Progress`, at times `Fault`) carries 0.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Bye(_Body, frozen=True, kw_only=True):
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The line of JSON that a worker reads from its standard input: keys never stand on a command line.
 
-    `root` is the profile's: where the worker looks for what its board says of itself before a profile is loaded.
+    `node` is the id of the participant that it is: its end of the control plane has that identity, and the `node`
+    columns of its record say it. `root` is the profile's: where the worker looks for what its board says of itself
+    before a profile is loaded.
     """
 
     control_endpoint: str
@@ -126,9 +128,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Hello(_Body, frozen=True, kw_only=True):
-    """A worker's first message: who it is and what it runs on."""
+    """A worker's first message: which participant it is and what it runs on."""
 
-    role: Role
     node: str
     facts: HelloFacts
 
@@ -182,7 +183,7 @@ class ClockPong(_Body, frozen=True, kw_only=True):
 
 
 class Fault(_Body, frozen=True, kw_only=True):
-    """The worker could not do what was asked. `kind` is the error's class name."""
+    """The worker could not do what was asked, or cannot go on (sequence number 0). `kind` is the error's class name."""
 
     message: str
     kind: str

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from testbed.errors import RecordError
 from testbed.record.documents import Manifest, Status
+from testbed.record.layout import CellFolder, ExperimentFolder
 from testbed.record.log import read_rows
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow
 from testbed.record.tables import TABLES, arrow_schema
@@ -63,7 +64,7 @@ class Cell:
     @cached_property
     def events(self) -> list[EventRow]:
         """Phases and incidents, in the order they were recorded."""
-        path = self.folder / "events.jsonl"
+        path = CellFolder(self.folder).events
         return list(read_rows(path, EventRow)) if path.exists() else []
 
     @property
@@ -78,13 +79,13 @@ class Cell:
 
     @cached_property
     def _clock(self) -> ClockRecord:
-        path = self.folder / "clock.json"
+        path = CellFolder(self.folder).clock
         if not path.exists():
             return ClockRecord(estimates=[], lines=[])
         return read_document(path, ClockRecord)
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.folder / f"{name}.parquet"
+        path = CellFolder(self.folder).table(name)
         try:
             table = pq.read_table(path)
         except FileNotFoundError as error:
@@ -105,9 +106,9 @@ def read_cell(folder: Path) -> Cell:
     Raises:
         RecordError: its manifest or status is missing, damaged, or of another schema.
     """
-    manifest = read_document(folder / "manifest.json", Manifest)
-    status_path = folder / "status.json"
-    return Cell(folder, manifest, read_document(status_path, Status) if status_path.exists() else None)
+    cell = CellFolder(folder)
+    manifest = read_document(cell.manifest, Manifest)
+    return Cell(folder, manifest, read_document(cell.status, Status) if cell.status.exists() else None)
 
 
 def read_campaign(folder: Path) -> list[Cell]:
@@ -118,7 +119,7 @@ def read_campaign(folder: Path) -> list[Cell]:
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such results; testbed run makes them")
-    cells = [read_cell(path.parent) for path in sorted(folder.glob("*/manifest.json"))]
+    cells = [read_cell(cell.path) for cell in ExperimentFolder(folder).cells()]
     if not cells:
         raise RecordError(f"{folder}: holds no measured cells")
     return sorted(cells, key=lambda cell: cell.manifest.config.position)

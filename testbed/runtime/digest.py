@@ -1,4 +1,4 @@
-"""Content hashes: of a file, of a folder, of a document."""
+"""Content hashes: of a file, of a document."""
 
 from __future__ import annotations
 
@@ -17,17 +17,6 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a folder's files, in hex: where a deployed copy is kept.
-
-    Files that begin with a dot (editors' and file managers' leavings) do not count.
-    """
-    files = sorted(
-        path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
-    )
-    return document_digest([[name.as_posix(), file_digest(folder / name)] for name in files])
 
 
 def document_digest(document: object) -> str:

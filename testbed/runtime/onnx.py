@@ -29,8 +29,8 @@ class OnnxGraph:
     """One graph `(x, *state) → (y, *state')`: input i and output i belong together.
 
     A graph holds no state of its own, so any number of sessions may take turns on it. It is used from
-    one thread at a time. With `spin`, idle threads of the pool burn power for a little less latency. A provider that is
-    not there is an error; nothing falls back to the CPU.
+    one thread at a time. Idle threads of its pool sleep: to spin would burn power for a little less latency. A provider
+    that is not there is an error; nothing falls back to the CPU.
 
     Attributes:
         path: the ONNX file.
@@ -39,7 +39,7 @@ class OnnxGraph:
         providers: ONNX Runtime's execution providers that this graph may run on, the one asked for first.
     """
 
-    def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spin: bool = False) -> None:
+    def __init__(self, path: Path, threads: int = 1, provider: str = "cpu") -> None:
         self.path = path
         if provider not in PROVIDERS:
             raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(PROVIDERS)}")
@@ -52,7 +52,7 @@ class OnnxGraph:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _LOG_ERRORS
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin and threads > 1 else "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
             self._session = ort.InferenceSession(str(path), options, providers=list(wanted))

@@ -40,7 +40,7 @@ def _tag(words: list[str]) -> str | None:
     if _MODULES.isdisjoint(words):
         return None
     after = dict(pairwise(words))
-    return "/".join(after[option] for option in ("--run", "--role") if option in after)
+    return "/".join(after[option] for option in ("--run", "--node") if option in after)
 
 
 def _strings(path: Path) -> list[str]:

@@ -186,12 +186,12 @@ class Steward:
         # Its folder is how the next contact knows of it, should this steward not get to end it.
         folder = self._recorded(request)
         folder.mkdir(parents=True, exist_ok=True)
-        tag = f"{request['run']}/{request['role']}"
+        tag = f"{request['run']}/{request['node']}"
         return self._children.start(tag, folder, request["command"], request["environment"], first)
 
     def _list(self, request: dict[str, Any]) -> list[str]:
         """The files that a worker recorded, after whatever is left of it was ended."""
-        end({f"{request['run']}/{request['role']}"})
+        end({f"{request['run']}/{request['node']}"})
         folder = self._recorded(request)
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -209,7 +209,7 @@ class Steward:
             folder.parent.rmdir()
 
     def _recorded(self, request: dict[str, Any]) -> Path:
-        return self._store.root / "runs" / str(request["run"]) / str(request["role"])
+        return self._store.root / "runs" / str(request["run"]) / str(request["node"])
 
     def _renew(self) -> None:
         """Renew the lease when it is time.

@@ -1,4 +1,4 @@
-"""`python -m testbed.worker --role edge|cloud --run RUN`: one worker, told the rest on standard input."""
+"""`python -m testbed.worker --node ID --run RUN`: one worker, told the rest on standard input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testbed.worker.station import put_back_left_behind, restore_settings
 def main() -> int:
     """Run a worker until its orchestrator says goodbye or is gone."""
     parser = argparse.ArgumentParser(prog="testbed.worker")
-    parser.add_argument("--role", required=True, choices=("edge", "cloud"))
+    parser.add_argument("--node", required=True)
     parser.add_argument("--run", required=True)
     arguments = parser.parse_args()
     # A closed standard input ends a worker that runs; a stopped one can only be killed, which the kernel does
@@ -24,9 +24,9 @@ def main() -> int:
     try:
         start = read_start(sys.stdin.buffer)
         put_back_left_behind(start)
-        return Agent(arguments.role, arguments.run, start).serve()
+        return Agent(arguments.run, start).serve()
     except TestbedError as error:
-        print(f"testbed.worker {arguments.role}: {error}", file=sys.stderr)
+        print(f"testbed.worker {arguments.node}: {error}", file=sys.stderr)
         return 1
     finally:
         restore_settings()

@@ -27,7 +27,7 @@ from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
 from testbed.link.messages import Body, Message, WorkerStart
-from testbed.record.documents import BoardFacts, HelloFacts, Measured, Role
+from testbed.record.documents import BoardFacts, HelloFacts, Measured
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
@@ -37,7 +37,6 @@ HEARTBEAT_MS = 500
 MAX_START_BYTES = 64 * 1024
 
 Work: TypeAlias = EdgeWork | CloudWork
-WORK: dict[Role, type[EdgeWork] | type[CloudWork]] = {"edge": EdgeWork, "cloud": CloudWork}
 
 
 def read_start(stdin: IO[bytes]) -> WorkerStart:
@@ -66,10 +65,10 @@ def pong(ping: messages.ClockPing, t2_ns: int) -> messages.ClockPong:
 
 
 class Agent:
-    """One worker process: a control connection, and the work that its orders make."""
+    """One worker process: a control connection, and the work that its orders make, in the role that they give it."""
 
-    def __init__(self, role: Role, run: str, start: WorkerStart) -> None:
-        self.role, self.run, self.start = role, run, start
+    def __init__(self, run: str, start: WorkerStart) -> None:
+        self.run, self.start = run, start
         self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._context = zmq.Context()
@@ -129,7 +128,7 @@ class Agent:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 1000)
         socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
-        socket.setsockopt(zmq.IDENTITY, self.role.encode())
+        socket.setsockopt(zmq.IDENTITY, self.start.node.encode())
         socket.curve_publickey = self.start.keys.public.encode()
         socket.curve_secretkey = self.start.keys.secret.encode()
         socket.curve_serverkey = self.start.control_public.encode()
@@ -141,7 +140,6 @@ class Agent:
 
     def _hello(self) -> messages.Hello:
         return messages.Hello(
-            role=self.role,
             node=self.start.node,
             facts=HelloFacts(
                 pid=os.getpid(),
@@ -167,7 +165,7 @@ class Agent:
             while (message := self._jobs.get()) is not None:
                 try:
                     if isinstance(message.body, messages.Load):
-                        work = WORK[self.role](message.body, self.start.node, self._cancel)
+                        work = self._load(message.body)
                         answer: Body = work.loaded
                     elif work is None:
                         answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
@@ -187,6 +185,17 @@ class Agent:
                     work.finish()
             outbox.close(linger=0)
 
+    def _load(self, order: messages.Load) -> Work:
+        if order.role == "edge":
+            return EdgeWork(order, self.start.node, self._cancel)
+        return CloudWork(order, self.start.node, self._cancel, self._report_fault)
+
+    def _report_fault(self, message: str) -> None:
+        """Tell the orchestrator, unasked, of a fault; from any thread."""
+        with self._context.socket(zmq.PUSH) as outbox:
+            outbox.connect(self._outbox_address)
+            self._send(outbox, 0, messages.Fault(message=message, kind="WorkerError"))
+
     def _carry_out(self, work: Work, message: Message, outbox: zmq.Socket[bytes]) -> Body:
         body = message.body
         if isinstance(body, messages.Idle):
@@ -203,4 +212,4 @@ class Agent:
                 self._send(outbox, 0, messages.Progress(done=done, total=len(body.samples)))
 
             return messages.Measured(detail=Measured(requests=work.measure(body, report)))
-        return messages.Fault(message=f"a {self.role} cannot {type(body).__name__}", kind="LinkError")
+        return messages.Fault(message=f"a cloud cannot {type(body).__name__}", kind="LinkError")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from testbed.worker.station import Station
 
 
 class CloudWork:
-    """One repeat of one cell, on the cloud. `loaded` says where its data plane listens."""
+    """One repeat of one cell, on the cloud. `loaded` says where its data plane listens.
 
-    def __init__(self, load: Load, node: str, cancel: threading.Event) -> None:
+    `on_fault` is told of an error on the data plane that is neither the link's nor a peer's, from another thread.
+    """
+
+    def __init__(self, load: Load, node: str, cancel: threading.Event, on_fault: Callable[[str], None]) -> None:
         self._station = Station(load, node, cancel)
         card = verify(Path(load.artefact), load.artefact_hash)
         kit = Kit(Path(load.artefact), card, load.config, load.profile.runtime)
@@ -31,7 +35,7 @@ class CloudWork:
         self._server: DataServer | None = None
         self._serving: Serving | None = None
         if half is not None:
-            self._open(load, card, half)
+            self._open(load, card, half, on_fault)
         self.loaded = messages.Loaded(
             data_endpoint=None if self._server is None else self._server.endpoint, detail=self._station.loaded(kit)
         )
@@ -57,7 +61,7 @@ class CloudWork:
             raise WorkerError(f"{fault}; its traceback is in the worker's log")
         return finished
 
-    def _open(self, load: Load, card: ModelCard, half: CloudHalf) -> None:
+    def _open(self, load: Load, card: ModelCard, half: CloudHalf, on_fault: Callable[[str], None]) -> None:
         max_payload = max(4 * prod(card.code_shape or [0]), prod(card.sample_shape))
 
         def on_event(name: str, detail: dict[str, Any]) -> None:
@@ -71,5 +75,5 @@ class CloudWork:
             max_message_bytes=max_payload + frames.HEADER_BYTES,
             on_event=on_event,
         )
-        self._serving = Serving(self._server, half, self._station.tempo, on_event, max_payload)
+        self._serving = Serving(self._server, half, self._station.tempo, on_event, on_fault, max_payload)
         self._serving.start()

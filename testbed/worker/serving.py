@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable
 
 from devices.emulation import Tempo
 from testbed.errors import LinkError
@@ -20,14 +21,24 @@ POLL_MS = 50
 class Serving:
     """Answers the frames that come to a server with a mode's half.
 
+    `on_fault` is told of the first error that is neither the link's nor a peer's, from this object's thread.
+
     Attributes:
-        fault: the first error that is neither the link's nor a peer's; None while there was none.
+        fault: what `on_fault` was told; None while there was no such error.
     """
 
-    def __init__(self, server: DataServer, half: CloudHalf, tempo: Tempo, on_event: OnEvent, max_payload: int) -> None:
+    def __init__(
+        self,
+        server: DataServer,
+        half: CloudHalf,
+        tempo: Tempo,
+        on_event: OnEvent,
+        on_fault: Callable[[str], None],
+        max_payload: int,
+    ) -> None:
         self.fault: str | None = None
         self._server, self._half, self._tempo = server, half, tempo
-        self._on_event, self._max_payload = on_event, max_payload
+        self._on_event, self._on_fault, self._max_payload = on_event, on_fault, max_payload
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="data", daemon=True)
 
@@ -91,5 +102,7 @@ class Serving:
         """Keep an error that must not pass in silence, with its traceback in the worker's log."""
         traceback.print_exc()
         message = f"the cloud's data plane {what}: {type(error).__name__}: {error}"
-        self.fault = self.fault or message
         self._on_event("data_plane_failed", {"message": message})
+        if self.fault is None:
+            self.fault = message
+            self._on_fault(message)

@@ -17,7 +17,7 @@ from devices.machine import Machine
 from devices.power.client import PowerSampler
 from devices.power.sampler import SamplerReport
 from devices.profile import Settings
-from devices.settings import AppliedSettings, put_back
+from devices.settings.applied import AppliedSettings, put_back
 from testbed.errors import WorkerError
 from testbed.link.messages import Load, WorkerStart
 from testbed.modes.kit import Kit

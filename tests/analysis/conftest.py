@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ def make_cell(tmp_path: Path) -> MakeCell:
     """Writes a cell with the real writers and reads it back.
 
     The edge draws `busy_mw` throughout a repeat's window and IDLE_MW in its idle phases; request i of a
-    repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends.
+    repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends. `asked` names the samples of each repeat's
+    requests, in their order.
     """
 
     def make(
@@ -69,6 +70,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
         averaging_ms: float = 0.0,
         code_rates: list[list[float]] | None = None,
         op_counts: OpCounts | None = None,
+        asked: Sequence[Sequence[int]] | None = None,
     ) -> Cell:
         folder = tmp_path / "toy" / label.replace(" ", "-").replace("/", "-").replace("<", "")
         source, scope = ("emulated", "emulated") if emulated else ("ina", "module")
@@ -84,7 +86,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
             zero = (repeat + 1) * 100 * SECOND
             begin = zero + 3 * SECOND
             now = begin + 50 * MS
-            for i in range(REQUESTS):
+            for number, i in enumerate(range(REQUESTS) if asked is None else asked[repeat]):
                 took = round((latency_ms + i % 3) * MS)
                 steps = int(exits[i])
                 outcome = (outcomes or {}).get(i, "ok")
@@ -95,7 +97,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
                 cloud = 0.0 if mode == "edge_only" else 0.3 * took / MS
                 logs["requests"].append(
                     records.request(
-                        request_id=i,
+                        request_id=number,
                         sample_index=i,
                         repeat=repeat,
                         label=int(labels[i]),
@@ -118,7 +120,7 @@ def make_cell(tmp_path: Path) -> MakeCell:
                 logs["timesteps"].append(
                     *(
                         records.timestep(
-                            request_id=i,
+                            request_id=number,
                             repeat=repeat,
                             timestep=t,
                             logits=logits[t, i].tolist(),

@@ -15,7 +15,7 @@ import numpy as np
 from devices.profile import Profile, Runtime, SshReach
 from testbed.deploy.deployer import Claim
 from testbed.deploy.ssh import SshDeployer
-from tests.sshd import SSHD, lan
+from tests.sshd import lan, missing
 
 ROUNDS = 5
 BUNDLE_BYTES = 30_000_000  # the test set of CIFAR10
@@ -42,8 +42,8 @@ async def deploy(folder: Path, number: int) -> float:
 
 def run() -> None:
     """Print the table."""
-    if SSHD is None:
-        print("no sshd here: apt-get install openssh-server")
+    if lacks := missing(namespaces=False):
+        print(lacks)
         return
     with tempfile.TemporaryDirectory() as name, lan(Path(name), namespaces=False) as nodes:
         os.environ["HOME"] = str(nodes.home)

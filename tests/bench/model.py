@@ -57,7 +57,7 @@ def ours(threads: int, folder: Path) -> float:
 
     from testbed.runtime.onnx import OnnxGraph
 
-    stem, step = (OnnxGraph(folder / f"full_{name}.onnx", threads, spin=threads > 1) for name in ("stem", "step"))
+    stem, step = (OnnxGraph(folder / f"full_{name}.onnx", threads) for name in ("stem", "step"))
     image = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
 
     def request() -> None:

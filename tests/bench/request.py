@@ -50,16 +50,17 @@ def profile(folder: Path, *, sampled: bool) -> Path:
 
 def measure(folder: Path, edge: Path, requests: int) -> pd.DataFrame:
     """The requests of one repeat of co-inference with the bottleneck, at full T."""
-    from testbed.campaign import Campaign, plan
+    from testbed.campaign import Campaign, make_plan
+    from testbed.record.documents import Invocation
     from testbed.record.reader import read_cell
 
     cell = "[{mode: co_inference, model: coded, codec: packed}]"
     overrides = ("repeats=1", "idle_s=0.3", f"scenario.requests={requests}", f"cells={cell}")
-    planned = plan(ROOT / "experiments" / "quickstart.yaml", folder, overrides=overrides, edge=edge)
-    statuses = asyncio.run(Campaign(planned, Silent(), {}).run(resume=False))
+    planned = make_plan(ROOT / "experiments" / "quickstart.yaml", folder, overrides=overrides, edge=edge)
+    statuses = asyncio.run(Campaign(planned, Silent(), Invocation(argv=[], file="quickstart.yaml")).run(resume=False))
     assert statuses[0].state == "complete", statuses
-    requests = read_cell(planned.cells[0].folder).requests
-    shutil.rmtree(planned.cells[0].folder.parent)  # else the next run would set it aside, and say so
+    requests = read_cell(planned.cells[0].folder.path).requests
+    shutil.rmtree(planned.folder.path)  # else the next run would set it aside, and say so
     return requests
 
 

@@ -13,7 +13,7 @@ import pytest
 from devices.base.errors import DeviceError
 from devices.machine import Machine, NeedsRootError
 from devices.profile import Settings
-from devices.settings import AppliedSettings, put_back, put_back_left_behind, unmet
+from devices.settings.applied import AppliedSettings, put_back, put_back_left_behind, unmet
 from tests.fakes.board import FakeBoard
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 from devices.machine import Machine
 from devices.profile import Settings
-from devices.settings import AppliedSettings
+from devices.settings.applied import AppliedSettings
 settings = msgspec.json.decode(sys.argv[2], type=Settings)
 AppliedSettings(Machine(Path(sys.argv[1])), settings, "run 7, repeat 2, as orin-01")
 os.kill(os.getpid(), signal.SIGKILL)

@@ -114,9 +114,9 @@ class Lab:
     def run(self, *arguments: str | Path, seconds: float = 150) -> Outcome:
         return self.start(*arguments).outcome(seconds)
 
-    def nodes(self, role: str | None = None) -> list[psutil.Process]:
-        """The workers (of one role) and power samplers of this lab that are alive."""
-        wanted = ("testbed.worker", "devices.power.sampler") if role is None else (f"--role {role} ",)
+    def nodes(self, name: str | None = None) -> list[psutil.Process]:
+        """The workers (of one node) and power samplers of this lab that are alive."""
+        wanted = ("testbed.worker", "devices.power.sampler") if name is None else (f"--node {name} ",)
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is not ours to see
@@ -135,7 +135,7 @@ class Lab:
     def cell(self, mode: str) -> Cell:
         return next(cell for cell in self.cells() if cell.manifest.mode == mode)
 
-    def recorded(self, where: Path, pattern: str = "raw/*/*/edge/requests.jsonl") -> int:
+    def recorded(self, where: Path, pattern: str = "raw/*/*/*/requests.jsonl") -> int:
         """Number of whole rows that are on disk."""
         return sum(path.read_bytes().count(b"\n") for path in where.glob(pattern))
 
@@ -152,7 +152,7 @@ class Lab:
         """Wait until a few requests of a cell are on disk; returns that cell's folder."""
 
         def measuring() -> Path | None:
-            for log in self.campaign.glob(f"*/raw/repeat-{repeat:02d}/*/edge/requests.jsonl"):
+            for log in self.campaign.glob(f"*/raw/repeat-{repeat:02d}/*/*/requests.jsonl"):
                 folder = log.parents[4]
                 wanted = mode == "*" or f'"mode": "{mode}"' in (folder / "manifest.json").read_text()
                 if wanted and log.read_bytes().count(b"\n") >= 3:

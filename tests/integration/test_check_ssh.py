@@ -23,7 +23,7 @@ import os, signal, sys
 from pathlib import Path
 from devices.machine import Machine
 from devices.profile import Settings
-from devices.settings import AppliedSettings
+from devices.settings.applied import AppliedSettings
 AppliedSettings(Machine(Path(sys.argv[1])), Settings(cpu_governor="performance"), "run 7, repeat 2, as bench-edge")
 os.kill(os.getpid(), signal.SIGKILL)
 """

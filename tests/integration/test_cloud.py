@@ -61,7 +61,7 @@ class Cloud:
             data_keys=self._server,
             allowed_clients=[keys.public for keys in self.edges],
         )
-        self.work = CloudWork(load, "bench-cloud", threading.Event())
+        self.work = CloudWork(load, "bench-cloud", threading.Event(), pytest.fail)
 
     def client(self, keys: KeyPair) -> DataClient:
         return DataClient(self.work.loaded.data_endpoint or "", keys, self._server.public)

@@ -24,7 +24,10 @@ from testbed.link.deadline import Deadline
 from testbed.link.frames import Frame
 from testbed.link.kinds import Kind
 from testbed.link.messages import CellConfig, ExitConfig, Load
-from testbed.orchestrator import Attempt, Orchestrator
+from testbed.orchestrator import Attempt, Orchestrator, taking_part
+from testbed.orchestrator.participants import participants
+from testbed.record.documents import Role
+from testbed.record.layout import AttemptFolder
 from testbed.record.log import read_rows
 from testbed.record.schema import RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, write_card
@@ -125,13 +128,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EventModel:
 def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[RequestRow], NDArray[np.float32]]:
     """Run every sample once; the requests, and the logits [N, T, K] that the edge recorded."""
     host = load_profile(HOST)
-    profiles = {role: msgspec.structs.replace(host, name=f"events-{role}") for role in ("edge", "cloud")}
+    roles: tuple[Role, ...] = ("edge", "cloud")
+    nodes = participants((role, msgspec.structs.replace(host, name=f"events-{role}")) for role in roles)
     attempt = Attempt(
-        folder=folder / "attempt",
+        folder=AttemptFolder(folder / "attempt"),
         logs=folder / "logs",
         repeat=0,
         config=config,
-        profiles=profiles,
+        participants=taking_part(nodes, config.mode),
         artefact=model.artefact,
         artefact_hash=model.card.hash,
         bundle=model.bundle,
@@ -142,10 +146,10 @@ def measure(model: EventModel, folder: Path, config: CellConfig) -> tuple[list[R
         curve=True,
         deadlines=Deadlines(),
     )
-    nodes = {role: LocalDeployer(profile) for role, profile in profiles.items()}
-    assert asyncio.run(Orchestrator("events", lambda name, done, total: None, nodes).attempt(attempt))
-    requests = list(read_rows(attempt.folder / "edge" / "requests.jsonl", RequestRow))
-    steps = list(read_rows(attempt.folder / "edge" / "timesteps.jsonl", TimestepRow))
+    deployers = {node.id: LocalDeployer(node.profile) for node in nodes}
+    assert asyncio.run(Orchestrator("events", lambda name, done, total: None, deployers).attempt(attempt))
+    requests = list(read_rows(attempt.folder.rows("events-edge", "requests"), RequestRow))
+    steps = list(read_rows(attempt.folder.rows("events-edge", "timesteps"), TimestepRow))
     logits = np.array([step.logits for step in steps], dtype=np.float32).reshape(len(requests), -1, len(CLASSES))
     return requests, logits
 
@@ -213,7 +217,7 @@ def test_an_input_that_lacks_a_frame_is_refused_and_the_next_one_is_answered(mod
         bundle_hash=None,
         out_dir=str(tmp_path),
     )
-    cloud = CloudWork(load, "events-cloud", threading.Event())
+    cloud = CloudWork(load, "events-cloud", threading.Event(), pytest.fail)
     sample = events(SAMPLES, 100)[0].tobytes()
     try:
         soon = Deadline(5000)

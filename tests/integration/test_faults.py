@@ -20,14 +20,14 @@ def test_killed_orchestrator_leaves_no_process_and_loses_no_row(lab, fingerprint
     running = lab.start("run", experiment, "--results", lab.results)
     cell = lab.wait_until_measuring(repeat=1)
     assert len(lab.nodes()) == 3  # edge, cloud, power sampler
-    before = lab.recorded(cell, "raw/repeat-01/*/edge/requests.jsonl")
+    before = lab.recorded(cell, "raw/repeat-01/*/bench-edge/requests.jsonl")
 
     running.signal(signal.SIGKILL)
 
     lab.wait_until_nodes_are_gone()
     assert running.outcome().code == -signal.SIGKILL
-    assert before <= lab.recorded(cell, "raw/repeat-01/*/edge/requests.jsonl") < 20
-    assert lab.recorded(cell, "raw/repeat-01/*/edge/power.jsonl") > 0
+    assert before <= lab.recorded(cell, "raw/repeat-01/*/bench-edge/requests.jsonl") < 20
+    assert lab.recorded(cell, "raw/repeat-01/*/bench-edge/power.jsonl") > 0
     assert not (cell / "status.json").exists()
     kept = fingerprints(cell / "raw")
 
@@ -54,7 +54,7 @@ def test_killed_worker_fails_its_cell_alone_and_resume_completes_it(lab, fingerp
     experiment = lab.experiment(EDGE_ONLY, SPLIT)
     running = lab.start("run", experiment, "--results", lab.results)
     lab.wait_until_measuring("co_inference")
-    (victim,) = lab.nodes(role)
+    (victim,) = lab.nodes(f"bench-{role}")
     peers = [process for process in lab.nodes() if process != victim]
 
     victim.kill()
@@ -88,7 +88,7 @@ def test_stopped_worker_fails_its_cell_as_silent(lab, role) -> None:
     experiment = lab.experiment(SPLIT)
     running = lab.start("run", experiment, "--results", lab.results, "--set", "deadlines.silence_s=1.5")
     lab.wait_until_measuring()
-    (victim,) = lab.nodes(role)
+    (victim,) = lab.nodes(f"bench-{role}")
 
     victim.send_signal(signal.SIGSTOP)
 
@@ -150,7 +150,7 @@ def test_second_interrupt_stops_now(lab) -> None:
     edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=100_000)
     experiment = lab.experiment(EDGE_ONLY, edge=edge)
     running = lab.start("run", experiment, "--results", lab.results)
-    lab.wait_for("warming up", lambda: lab.recorded(lab.campaign, "*/raw/*/*/edge/events.jsonl"))
+    lab.wait_for("warming up", lambda: lab.recorded(lab.campaign, "*/raw/*/*/bench-edge/events.jsonl"))
 
     running.signal(signal.SIGINT)
     lab.wait_for("the first is answered", lambda: "Ending after the running request" in running.text)

@@ -68,7 +68,7 @@ def test_a_killed_worker_and_orchestrator_leave_the_board_to_the_next_check(lab,
     running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
     lab.wait_until_measuring()
     assert board.settings != before
-    (worker,) = lab.nodes("edge")
+    (worker,) = lab.nodes("orin-01")
 
     worker.kill()
     running.process.kill()
@@ -90,7 +90,7 @@ def test_a_failed_repeat_puts_its_board_back(lab, board: FakeBoard) -> None:
     )
     running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
     lab.wait_until_measuring()
-    (cloud,) = lab.nodes("cloud")
+    (cloud,) = lab.nodes("bench-cloud")
 
     cloud.kill()
 

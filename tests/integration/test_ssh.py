@@ -24,7 +24,7 @@ from testbed.deploy.ssh import SshDeployer
 from testbed.errors import ConnectionLost, DeployError
 from testbed.record.reader import read_campaign
 from testbed.steward.inbox import SILENCE_S
-from tests.sshd import SSHD, Lan, Node, lan, marked
+from tests.sshd import Lan, Node, lan, marked, missing
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -38,10 +38,10 @@ SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed", "exit": {"
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lan]:
-    if SSHD is None:
+    if lacks := missing(namespaces=ROOT):
         if os.environ.get("CI") == "true":
-            pytest.fail("no sshd: apt-get install openssh-server")
-        pytest.skip("no sshd here: apt-get install openssh-server")
+            pytest.fail(lacks)
+        pytest.skip(lacks)
     with lan(tmp_path_factory.mktemp("lan"), namespaces=ROOT) as found:
         yield found
 
@@ -106,11 +106,11 @@ class Bench:
 
     def workers(self, name: str) -> list[int]:
         commands = marked(getattr(self.nodes, name).mark)
-        return [pid for pid, command in commands.items() if f"testbed.worker --role {name} " in command]
+        return [pid for pid, command in commands.items() if f"testbed.worker --node bench-{name} " in command]
 
     def measured(self, name: str) -> bool:
         """Whether a worker has recorded some requests."""
-        logs = (self.lab.folder / f"node-{name}" / "runs").glob("*/edge/requests.jsonl")
+        logs = (self.lab.folder / f"node-{name}" / "runs").glob("*/bench-edge/requests.jsonl")
         return any(log.read_bytes().count(b"\n") >= 3 for log in logs)
 
     def wait_until_nothing_is_left(self, seconds: float = 8) -> None:
@@ -173,7 +173,7 @@ def test_cut_connection_fails_its_repeat_alone_and_what_was_recorded_comes_back(
     (reason,) = cell.status.reasons
     assert reason.startswith("repeat 0: edge bench-edge, measuring: bench-edge: the SSH connection was lost"), reason
     assert cell.status.repeats_done == [1]
-    assert lab.recorded(cell.folder, "raw/repeat-00/*/edge/requests.jsonl") >= 3
+    assert lab.recorded(cell.folder, "raw/repeat-00/*/bench-edge/requests.jsonl") >= 3
     bench.wait_until_nothing_is_left()
 
 
@@ -193,7 +193,7 @@ def test_cut_cable_ends_the_worker_within_its_limit_and_the_steward_within_his(b
     finally:
         bench.nodes.edge.link("up")
     # What the campaign that is over could not fetch is still there, and the next contact finds the node free.
-    assert list((lab.folder / "node-edge" / "runs").glob("*/edge/requests.jsonl"))
+    assert list((lab.folder / "node-edge" / "runs").glob("*/bench-edge/requests.jsonl"))
     bench.open("edge")
 
 
@@ -257,12 +257,12 @@ def test_second_campaign_is_told_who_holds_the_node(bench, lab) -> None:
 
 
 def test_stale_worker_of_an_older_run_is_ended_at_the_next_contact_and_nobody_else(bench, lab) -> None:
-    command = [sys.executable, "-m", "testbed.worker", "--role", "edge", "--run"]
+    command = [sys.executable, "-m", "testbed.worker", "--node", "bench-edge", "--run"]
     keys = {"stdin": subprocess.PIPE, "cwd": ROOT_FOLDER, "env": lab.environment}
     stale, others = (subprocess.Popen([*command, run], **keys) for run in ("older", "somebody-elses"))
     try:
         stale.send_signal(signal.SIGSTOP)
-        (lab.folder / "node-edge" / "runs" / "older" / "edge").mkdir(parents=True)
+        (lab.folder / "node-edge" / "runs" / "older" / "bench-edge").mkdir(parents=True)
 
         bench.open("edge")
 
@@ -380,7 +380,9 @@ def test_disk_that_fills_up_during_a_run_fails_its_cell_and_keeps_what_was_measu
         running = bench.start(bench.experiment(edge={"folder": str(small)}))
         lab.wait_for(
             "the edge measures",
-            lambda: any(log.read_bytes().count(b"\n") >= 3 for log in seen_there.glob("runs/*/edge/requests.jsonl")),
+            lambda: any(
+                log.read_bytes().count(b"\n") >= 3 for log in seen_there.glob("runs/*/bench-edge/requests.jsonl")
+            ),
         )
         with (seen_there / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:  # until it is full

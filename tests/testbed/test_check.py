@@ -14,9 +14,10 @@ import yaml
 
 from devices.base.power import Capability, PowerRow, Rail
 from devices.machine import Machine
-from devices.profile import Profile, Runtime, Settings
-from devices.settings import AppliedSettings
-from testbed.worker.check import _data_plane, _power_line, _throttle
+from devices.profile import Profile, Runtime, Settings, SshReach
+from devices.settings.applied import AppliedSettings
+from testbed.worker.check.machine import check_data_plane, check_throttle
+from testbed.worker.check.power import power_line
 from tests.fakes.board import FakeBoard
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def test_what_an_earlier_run_left_behind_is_put_back_and_said(board: FakeBoard, 
     before = board.settings
     code = (
         "import os, signal; from pathlib import Path; from devices.machine import Machine; from devices.profile import "
-        "Settings; from devices.settings import AppliedSettings; "
+        "Settings; from devices.settings.applied import AppliedSettings; "
         f"AppliedSettings(Machine(Path({str(board.root)!r})), Settings(nvpmodel=2), 'run 7, repeat 2, as orin-01'); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -165,34 +166,32 @@ def samples(rail: str, rate_hz: float, *mw: float) -> list[PowerRow]:
 
 @pytest.mark.parametrize(("rate_hz", "state"), [(100, "ok"), (89, "warning"), (49, "failed")])
 def test_a_sample_rate_is_measured_against_what_was_asked_for(rate_hz: float, state: str) -> None:
-    found = _power_line("toy", 100, capability("VDD_IN"), samples("VDD_IN", rate_hz, *[5000.0] * 50))
+    found = power_line("toy", 100, capability("VDD_IN"), samples("VDD_IN", rate_hz, *[5000.0] * 50))
     assert (found.state, f"{rate_hz} samples/s of 100 asked for" in found.seen) == (state, True)
     assert "VDD_IN (module) 5.00 W" in found.seen
 
 
 def test_the_slowest_rail_counts_and_a_silent_one_fails() -> None:
     read = samples("VDD_IN", 100, *[5000.0] * 50)
-    found = _power_line("toy", 100, capability("VDD_SOC", "VDD_IN"), read)
+    found = power_line("toy", 100, capability("VDD_SOC", "VDD_IN"), read)
     assert found.state == "failed"
     assert "VDD_SOC (module) no sample, VDD_IN (module) 5.00 W; 0 samples/s" in found.seen
 
 
 def test_a_rail_that_shows_no_power_is_worth_a_word() -> None:
-    found = _power_line("toy", 100, capability("VDD_IN"), samples("VDD_IN", 100, *[0.0, -5.0] * 25))
+    found = power_line("toy", 100, capability("VDD_IN"), samples("VDD_IN", 100, *[0.0, -5.0] * 25))
     assert found.state == "warning"
     assert "VDD_IN never shows more than 0 W" in found.fix
 
 
 def test_throttling_since_boot_is_named() -> None:
-    (found,) = _throttle({"throttle": {"soctherm_oc oc3_event_cnt": 12, "cpu0 total_trans": 7, "cpu1": 0}})
+    (found,) = check_throttle({"throttle": {"soctherm_oc oc3_event_cnt": 12, "cpu0 total_trans": 7, "cpu1": 0}})
     assert (found.state, found.seen) == ("warning", "since boot: soctherm_oc oc3_event_cnt = 12")
 
 
 def test_a_remote_node_that_listens_on_loopback_alone_is_no_cloud() -> None:
     profile = Profile(name="far", kind="host", reach="local", runtime=Runtime(provider="cpu"))
-    (near,) = _data_plane(profile)
+    (near,) = check_data_plane(profile)
     assert near.state == "ok"
-    from devices.profile import SshReach
-
-    (far,) = _data_plane(Profile(name="far", kind="host", reach=SshReach("far"), runtime=Runtime(provider="cpu")))
+    (far,) = check_data_plane(Profile(name="far", kind="host", reach=SshReach("far"), runtime=Runtime(provider="cpu")))
     assert (far.state, "no other machine reaches 127.0.0.1" in far.seen) == ("warning", True)

@@ -55,7 +55,7 @@ BODIES: list[messages.Body] = [
     messages.Cancel(),
     messages.ClockPing(t1_ns=1),
     messages.Bye(),
-    messages.Hello(role="cloud", node="toy", facts=records.node_repeat().hello),
+    messages.Hello(node="toy", facts=records.node_repeat().hello),
     messages.Loaded(data_endpoint="tcp://127.0.0.1:5555", detail=records.node_repeat([INA]).loaded),
     messages.Measured(detail=documents.Measured(requests=3)),
     messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"b": [1]}), settings=["a"])),

@@ -1,3 +1,5 @@
+"""The two ends of the data plane, and who is let in."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,10 +18,11 @@ import pytest
 import zmq
 
 from testbed.errors import LinkError
-from testbed.link.client import DataClient, LinkTimeout
+from testbed.link.client import DataClient, LinkLost, LinkTimeout
 from testbed.link.deadline import Deadline
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.server import DataServer
+from tests.fakes.relay import Relay
 
 WAIT_MS = 10_000
 CLOUD, EDGE = new_keypair(), new_keypair()
@@ -281,48 +284,78 @@ def test_garbage_on_the_port_is_hung_up_on_and_survived(open_cloud, garbage: byt
         assert cloud.recv()[1] == b"after"
 
 
-def test_an_edge_finds_the_cloud_again_after_the_connection_was_cut(open_cloud):
+@pytest.fixture
+def relay(open_cloud) -> Iterator[tuple[Cloud, Relay]]:
     cloud = open_cloud()
-    relay = socket.create_server(("127.0.0.1", 0))
-    cut = threading.Event()
+    relay = Relay(cloud.server.port)
+    yield cloud, relay
+    relay.close()
 
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
 
-    def carry() -> None:
-        with socket.create_connection(("127.0.0.1", cloud.server.port)) as out, relay.accept()[0] as back:
-            ends = [threading.Thread(target=pump, args=pair) for pair in ((back, out), (out, back))]
-            for end in ends:
-                end.start()
-            cut.wait()
-            for side in (back, out):
-                side.shutdown(socket.SHUT_RDWR)
-            for end in ends:
-                end.join()
+def test_an_edge_finds_the_cloud_again_after_the_connection_was_cut(relay):
+    cloud, link = relay
+    with DataClient(link.endpoint, EDGE, CLOUD.public) as edge:
+        edge.connect(soon())
+        edge.send(b"one", soon())
+        assert cloud.recv()[1] == b"one"
+        link.cut()
+        with pytest.raises(LinkLost, match="was lost while an answer was waited for"):
+            edge.recv(soon())
+        edge.send(b"two", soon())
+        assert cloud.recv()[1] == b"two"
 
-    with relay:
-        first = threading.Thread(target=carry)
-        first.start()
-        endpoint = f"tcp://127.0.0.1:{relay.getsockname()[1]}"
-        with DataClient(endpoint, EDGE, CLOUD.public) as edge:
-            edge.connect(soon())
-            edge.send(b"one", soon())
-            assert cloud.recv()[1] == b"one"
-            cut.set()
-            first.join()
-            cut.clear()
-            second = threading.Thread(target=carry)
-            second.start()
-            # What is sent before the cut is noticed is lost; a caller's timeout covers it.
-            while (received := cloud.server.recv(100)) is None:
-                edge.send(b"two", soon())
-            assert received[1] == b"two"
-        cut.set()
-        second.join()
+
+def test_what_is_sent_while_the_connection_is_down_waits_for_it_until_the_deadline(relay):
+    cloud, link = relay
+    with DataClient(link.endpoint, EDGE, CLOUD.public) as edge:
+        edge.connect(soon())
+        link.refuse()
+        with pytest.raises(LinkLost):
+            edge.recv(soon())
+        start = time.monotonic()
+        with pytest.raises(LinkTimeout, match=r"no data connection within 200 ms: the connection was lost"):
+            edge.send(b"lost", Deadline(200))
+        assert 0.2 <= time.monotonic() - start < 1
+        threading.Timer(0.1, link.heal).start()
+        edge.send(b"found", soon())
+        assert cloud.recv()[1] == b"found"
+
+
+def test_a_renewed_connection_is_another_one_and_gets_no_answer_of_the_old(open_cloud):
+    cloud = open_cloud()
+    with cloud.edge() as edge:
+        edge.connect(soon())
+        edge.send(b"old", soon())
+        old, _ = cloud.recv()
+        edge.renew()
+        edge.send(b"new", soon())
+        new, data = cloud.recv()
+        assert data == b"new"
+        assert new != old
+        cloud.server.send(old, b"late")
+        cloud.server.send(new, b"right")
+        assert edge.recv(soon()) == b"right"
+
+
+def test_nothing_is_sent_once_the_deadline_is_over(open_cloud):
+    cloud = open_cloud()
+    with cloud.edge() as edge:
+        edge.connect(soon())
+        with pytest.raises(LinkTimeout, match="nothing sent, the 0 ms for it are over"):
+            edge.send(b"too late", Deadline(0))
+        assert cloud.server.recv(50) is None
+
+
+def test_an_offer_is_taken_or_left_at_once(relay):
+    cloud, link = relay
+    with DataClient(link.endpoint, EDGE, CLOUD.public) as edge:
+        edge.connect(soon())
+        assert edge.offer(b"now")
+        assert cloud.recv()[1] == b"now"
+        link.refuse()
+        with pytest.raises(LinkLost):
+            edge.recv(soon())
+        assert not edge.offer(b"never")
 
 
 def test_closing_leaves_no_thread_and_no_open_port(open_cloud):

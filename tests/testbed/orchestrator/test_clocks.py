@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
-from testbed import clocks
 from testbed.errors import WorkerError
 from testbed.link.clock import Exchange
+from testbed.orchestrator import clocks
 
 
 class Node:
     """A worker whose clock runs 5 s ahead and gains a thousandth, and which may be gone at some exchange."""
 
-    node = "board"
+    node = SimpleNamespace(id="board")
 
     def __init__(self, gone_at: int = 99) -> None:
         self.asked: list[tuple[int, bool]] = []

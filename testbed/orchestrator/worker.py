@@ -1,42 +1,38 @@
-"""The orchestrator's end of the control plane: one ROUTER, and a conversation with each worker."""
+"""A worker as its orchestrator knows it: one conversation on the control plane."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import zmq
-
 from testbed.deploy.deployer import WorkerProcess, log_tail
-from testbed.errors import LinkError, WorkerError
+from testbed.errors import WorkerError
 from testbed.link import messages
 from testbed.link.clock import Exchange
-from testbed.link.doors import Doorkeeper
-from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
-from testbed.record.documents import Role
+from testbed.orchestrator.participants import Participant
 
 TICK_S = 0.1
-HEARTBEAT_S = 0.5
 CLOCK_EXCHANGES = 32
-OUTBOX = "inproc://outbox"
 
 
 class Worker:
     """One worker as its orchestrator knows it: its process, its last sign of life, its pending answers."""
 
-    def __init__(self, hub: ControlHub, role: Role, node: str, process: WorkerProcess, silence_s: float) -> None:
-        self._hub, self.role, self.node, self.process = hub, role, node, process
+    def __init__(
+        self, send: Callable[[int, Body], None], node: Participant, process: WorkerProcess, silence_s: float
+    ) -> None:
+        self._send, self.node, self.process = send, node, process
+        self._name = f"{node.role} {node.id}"
         self._silence_s = silence_s
         self._pending: dict[int, asyncio.Future[Body]] = {}
         self._hello: asyncio.Future[messages.Hello] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.ensure_future(process.wait())
         self._last_word = time.monotonic()
         self._seq = 0
+        self._fault: str | None = None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
 
     def heard(self, message: Message) -> None:
@@ -47,6 +43,8 @@ class Worker:
             self._hello.set_result(body)
         elif isinstance(body, messages.Progress):
             self.on_progress(body.done, body.total)
+        elif isinstance(body, messages.Fault) and message.seq == 0:  # told unasked, such as by a cloud that serves
+            self._fault = body.message
         elif message.seq in self._pending and not self._pending[message.seq].done():
             self._pending[message.seq].set_result(body)
 
@@ -69,25 +67,25 @@ class Worker:
         seq = self._seq
         self._pending[seq] = asyncio.get_running_loop().create_future()
         try:
-            self._hub.send(self.role, seq, body)
+            self._send(seq, body)
             answer = await self._watch(self._pending[seq], doing, deadline_s, silence=True, aside=aside)
         finally:
             del self._pending[seq]
         if isinstance(answer, messages.Fault):
-            raise WorkerError(f"{self.role} {self.node}, {doing}: {answer.message}")
+            raise WorkerError(f"{self._name}, {doing}: {answer.message}")
         return answer
 
     async def watch(self, doing: str) -> None:
         """Watch over the worker until cancelled.
 
         Raises:
-            WorkerError: it ended or fell silent.
+            WorkerError: it ended, fell silent, or told of a fault.
         """
         await self._watch(asyncio.get_running_loop().create_future(), doing, None, silence=True)
 
     def tell(self, body: Body) -> None:
         """Send an order that has no answer."""
-        self._hub.send(self.role, 0, body)
+        self._send(0, body)
 
     async def exchange_clocks(self, count: int = CLOCK_EXCHANGES, *, aside: bool = False) -> tuple[list[Exchange], int]:
         """Four-timestamp exchanges between this process's monotonic clock and the worker's.
@@ -117,7 +115,7 @@ class Worker:
         started = time.monotonic()
         if not aside:  # else whoever waits already would take our question for a sign of life
             self._last_word = started
-        who = f"{self.role} {self.node}, {doing}"
+        who = f"{self._name}, {doing}"
         while True:
             looked = time.monotonic()
             await asyncio.wait({answer, self._ended}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
@@ -127,6 +125,8 @@ class Worker:
                 started += paused_s
             if answer.done():
                 return answer.result()
+            if self._fault is not None:
+                raise WorkerError(f"{who}: {self._fault}; {log_tail(self.process.log)}")
             if self._ended.done():
                 if (lost := self._ended.exception()) is not None:
                     raise WorkerError(f"{who}: {lost}")
@@ -138,88 +138,3 @@ class Worker:
                 raise WorkerError(f"{who}: silent for {now - self._last_word:.1f} s (limit {self._silence_s:g} s)")
             if deadline_s is not None and now - started > deadline_s:
                 raise WorkerError(f"{who}: no answer within {deadline_s:g} s; {log_tail(self.process.log)}")
-
-
-class ControlHub:
-    """The ROUTER that workers connect to. Only the keys handed to them are admitted.
-
-    A thread owns the socket and hands what it hears to the event loop.
-    """
-
-    def __init__(self, run: str) -> None:
-        self.run = run
-        self.keys = new_keypair()
-        self.client_keys: dict[Role, KeyPair] = {"edge": new_keypair(), "cloud": new_keypair()}
-        self.workers: dict[str, Worker] = {}
-        self.endpoint = ""
-        self._context = zmq.Context()
-        self._outbox = self._context.socket(zmq.PUSH)
-        self._outbox.bind(OUTBOX)
-        self._router = self._context.socket(zmq.ROUTER)
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
-
-    async def __aenter__(self) -> ControlHub:
-        router = self._router
-        router.setsockopt(zmq.LINGER, 1000)
-        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        router.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
-        router.curve_server = True
-        router.curve_publickey = self.keys.public.encode()
-        router.curve_secretkey = self.keys.secret.encode()
-        allowed = frozenset(keys.public for keys in self.client_keys.values())
-        # Whoever else knocks on this loopback port is turned away; nothing of the measurement depends on it.
-        self._door = Doorkeeper(self._context, router, allowed, lambda event, detail: None)
-        self.endpoint = f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}"
-        self._thread.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._outbox.send(b"")
-        await asyncio.to_thread(self._thread.join)
-        self._outbox.close(linger=0)
-        self._door.join()
-        self._context.term()
-
-    def send(self, role: Role, seq: int, body: Body) -> None:
-        """Send one message. A worker that is gone does not get it, which its watcher notices."""
-        data = messages.encode(Message(run=self.run, seq=seq, body=body))
-        self._outbox.send_multipart([role.encode(), data])
-
-    def _serve(self) -> None:
-        outgoing = self._context.socket(zmq.PULL)
-        outgoing.connect(OUTBOX)
-        poller = zmq.Poller()
-        poller.register(outgoing, zmq.POLLIN)
-        poller.register(self._router, zmq.POLLIN)
-        beat = 0.0
-        while True:
-            ready = dict(poller.poll(round(HEARTBEAT_S * 1000)))
-            if time.monotonic() - beat >= HEARTBEAT_S:
-                beat = time.monotonic()
-                self._beat()
-            if outgoing in ready:
-                parts = outgoing.recv_multipart()
-                if len(parts) == 1:
-                    break
-                with contextlib.suppress(zmq.ZMQError):
-                    self._router.send_multipart(parts)
-            if self._router in ready:
-                identity, *parts = self._router.recv_multipart()
-                self._loop.call_soon_threadsafe(self._heard, identity, parts)
-        outgoing.close(linger=0)
-        self._router.close()
-
-    def _beat(self) -> None:
-        """Tell the workers that they are not alone; from this thread, so that a busy event loop silences nobody."""
-        body = messages.Heartbeat(t_ns=time.monotonic_ns())
-        for role in list(self.workers):
-            data = messages.encode(Message(run=self.run, seq=0, body=body))
-            with contextlib.suppress(zmq.ZMQError):  # it has not connected yet, is gone, or does not read
-                self._router.send_multipart([role.encode(), data], zmq.NOBLOCK)
-
-    def _heard(self, identity: bytes, parts: list[bytes]) -> None:
-        worker = self.workers.get(identity.decode(errors="replace"))
-        if worker is not None and len(parts) == 1:
-            with contextlib.suppress(LinkError):  # not of this run or version: its watcher will miss the answer
-                worker.heard(messages.decode(parts[0], self.run))

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Literal
 
-from testbed.control import CLOCK_EXCHANGES, Worker
 from testbed.link.clock import ClockOffset, estimate, line
+from testbed.orchestrator.worker import CLOCK_EXCHANGES, Worker
 from testbed.record.schema import ClockEstimate, ClockLine
 
 DURING_EXCHANGES = 4
@@ -32,7 +32,7 @@ async def exchange(
         offset = estimate(exchanges)
         estimates.append(
             ClockEstimate(
-                node=worker.node,
+                node=worker.node.id,
                 repeat=repeat,
                 when=when,
                 t_ns=offset.t_ns,

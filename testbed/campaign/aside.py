@@ -1,0 +1,52 @@
+"""Whose folder it is: one campaign writes to it at a time, and what is not its own is moved aside, never deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Collection, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from testbed.errors import RecordError
+from testbed.record.layout import ExperimentFolder
+
+
+@contextlib.contextmanager
+def held(folder: ExperimentFolder) -> Iterator[None]:
+    """Hold the folder for this process; the kernel lets go of it however the process ends.
+
+    Raises:
+        RecordError: another process holds it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise RecordError(f"{folder.path}: another testbed run is writing here ({lock.read().strip()})") from error
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
+        lock.flush()
+        yield
+
+
+def set_aside(folder: ExperimentFolder, planned: Collection[str], *, resume: bool) -> Path | None:
+    """Move what does not belong to a plan out of the way; returns where to, or None where nothing was moved.
+
+    Without `resume` that is everything; with it, cells of another configuration, code or device.
+    """
+    old = [path for path in folder.path.iterdir() if path not in (folder.lock, folder.previous)]
+    if resume:
+        old = [cell.path for cell in folder.cells() if cell.path.name not in planned]
+    if not old:
+        return None
+    target = folder.previous / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
+    target.mkdir(parents=True)
+    for path in old:
+        path.rename(target / path.name)
+    return target

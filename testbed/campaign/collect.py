@@ -1,0 +1,125 @@
+"""What the nodes recorded becomes a cell's tables and its status; from the disk alone, whoever measured and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from testbed.record.documents import AttemptRecord, FailureRecord, Manifest, State, Status
+from testbed.record.layout import AttemptFolder, CellFolder
+from testbed.record.log import write_atomically, write_json
+from testbed.record.reader import read_cell, read_document
+from testbed.record.schema import SCHEMA_VERSION, ClockRecord
+from testbed.record.tables import TABLES, write_table
+from testbed.validity import reasons
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """How far a repeat is.
+
+    `folder` is the attempt that measured all of it, else the latest one that recorded anything; None before there is
+    one. `record` is what the complete attempt says, and `failure` why the latest attempt failed where none is complete.
+    """
+
+    number: int
+    folder: AttemptFolder | None = None
+    record: AttemptRecord | None = None
+    failure: str | None = None
+
+
+def look(folder: CellFolder, repeats: int) -> list[Repeat]:
+    """How far each repeat of a cell is.
+
+    Raises:
+        RecordError: a document of an attempt is damaged, or of another schema.
+    """
+    return [_repeat(folder, number) for number in range(repeats)]
+
+
+def collect_cell(folder: CellFolder) -> Status:
+    """Gather the rows of a cell that was begun into its tables, judge it, and write its status last.
+
+    Raises:
+        RecordError: what was recorded is damaged.
+    """
+    manifest = read_document(folder.manifest, Manifest)
+    found = look(folder, manifest.repeats)
+    shown = [repeat.folder for repeat in found if repeat.folder is not None]
+    for table, row_type in TABLES.items():
+        write_table(folder.table(table), row_type, [log for attempt in shown for log in attempt.all_rows(table)])
+    logs = [log for attempt in shown for log in attempt.all_rows("events")]
+    write_atomically(folder.events, b"".join(map(_whole_lines, logs)))
+    write_json(folder.clock, _clock(found))
+    write_json(folder.manifest, with_facts(manifest, found))
+    status = _status(folder, found)
+    write_json(folder.status, status)
+    return status
+
+
+def with_facts(manifest: Manifest, found: Iterable[Repeat]) -> Manifest:
+    """The manifest with what its nodes said of themselves in the repeats that were measured."""
+    told = {repeat.number: repeat.record.nodes for repeat in found if repeat.record is not None}
+    nodes = {
+        name: msgspec.structs.replace(node, repeats={str(n): nodes[name] for n, nodes in told.items() if name in nodes})
+        for name, node in manifest.nodes.items()
+    }
+    return msgspec.structs.replace(manifest, nodes=nodes)
+
+
+def _repeat(folder: CellFolder, number: int) -> Repeat:
+    attempts = folder.attempts(number)
+    failure: str | None = None
+    for attempt in attempts:
+        failure = None
+        if attempt.record.exists():
+            record = read_document(attempt.record, AttemptRecord)
+            failure = _shortfall(attempt, record)
+            if failure is None:
+                return Repeat(number, attempt, record)
+        elif attempt.failure.exists():
+            failure = read_document(attempt.failure, FailureRecord).message
+    # A try that reached no node has nothing to show; an earlier one may have.
+    begun = [attempt for attempt in attempts if attempt.all_rows("events")]
+    return Repeat(number, begun[-1] if begun else None, failure=failure)
+
+
+def _shortfall(attempt: AttemptFolder, record: AttemptRecord) -> str | None:
+    """Which rows an attempt says it measured and has not on disk."""
+    for node, measured in sorted(record.requests.items()):
+        rows = attempt.rows(node, "requests")
+        kept = rows.read_bytes().count(b"\n") if rows.exists() else 0
+        if kept != measured:
+            return f"{node} measured {measured} requests, and {rows} holds {kept}; testbed run --resume measures again"
+    return None
+
+
+def _clock(found: Iterable[Repeat]) -> ClockRecord:
+    records = [repeat.record for repeat in found if repeat.record is not None]
+    return ClockRecord(
+        estimates=[estimate for record in records for estimate in record.clock.estimates],
+        lines=[line for record in records for line in record.clock.lines],
+    )
+
+
+def _status(folder: CellFolder, found: list[Repeat]) -> Status:
+    done = [repeat.number for repeat in found if repeat.record is not None]
+    failures = [f"repeat {repeat.number}: {repeat.failure}" for repeat in found if repeat.failure is not None]
+    state: State
+    valid: bool | None = None
+    if failures:
+        state, why = "failed", failures
+    elif len(done) < len(found):
+        state, why = "aborted", [f"{len(done)} of {len(found)} repeats were measured"]
+    else:
+        state, why = "complete", reasons(read_cell(folder.path))
+        valid = not why
+    return Status(schema=SCHEMA_VERSION, state=state, valid=valid, reasons=why, repeats_done=done)
+
+
+def _whole_lines(path: Path) -> bytes:
+    data = path.read_bytes()
+    return data[: data.rfind(b"\n") + 1]

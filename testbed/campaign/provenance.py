@@ -1,0 +1,72 @@
+"""Which code measured. An edit of what only plans, prints, judges or draws sets no results aside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import testbed
+from testbed.record.documents import CodeRef
+from testbed.runtime.digest import document_digest, file_digest
+from testbed.version import VERSION
+
+MEASURES = (
+    "devices",
+    "testbed/errors.py",
+    "testbed/link",
+    "testbed/modes",
+    "testbed/orchestrator",
+    "testbed/record/documents.py",
+    "testbed/record/exits.py",
+    "testbed/record/log.py",
+    "testbed/record/mode.py",
+    "testbed/record/schema.py",
+    "testbed/runtime",
+    "testbed/snn/artefact.py",
+    "testbed/snn/export.py",
+    "testbed/worker",
+)
+"""What decides the numbers: all that runs on a node, the order of a repeat, and the export of the networks."""
+
+PLUGINS = ("testbed.codecs", "testbed.modes", "testbed.power_sources")
+"""Groups of entry points whose code runs on a node too."""
+
+
+def code() -> CodeRef:
+    """The code that measures: its version, a hash of its sources, and the commit where there is one."""
+    root = Path(testbed.__file__).parent.parent
+    git = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return CodeRef(
+        version=VERSION,
+        sha256=digest(root),
+        commit=git.stdout.strip() or None,
+        python=sys.version.split()[0],
+    )
+
+
+def digest(root: Path) -> str:
+    """The hash of the measuring sources below a folder, and of the plug-ins that measure."""
+    sources = [[path.relative_to(root).as_posix(), file_digest(path)] for path in measuring(root)]
+    return document_digest([sources, sorted(_plugins())])
+
+
+def measuring(root: Path) -> list[Path]:
+    """The sources that measure, below a folder that holds `testbed` and `devices`."""
+    found: set[Path] = set()
+    for name in MEASURES:
+        found |= {root / name} if name.endswith(".py") else set((root / name).rglob("*.py"))
+    return sorted(found)
+
+
+def _plugins() -> Iterator[list[str]]:
+    for group in PLUGINS:
+        for point in entry_points(group=group):
+            yield [group, point.name, point.value, "" if point.dist is None else point.dist.version]

@@ -1,0 +1,63 @@
+"""The interpreter of workers and the runtime that the profile wants."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import onnxruntime
+import zmq
+
+from devices.base.providers import PROVIDERS
+from devices.profile import Profile
+from testbed.version import VERSION
+from testbed.worker.check.answer import CheckLine
+
+MIN_PYTHON = (3, 10)
+
+_IDENTITY = bytes.fromhex(
+    "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a"
+    "02080142040a00100d"
+)
+"""An ONNX model of one Identity node, float [1] → [1]: a provider that is listed need not load."""
+
+
+def check_python() -> Iterator[CheckLine]:
+    """The interpreter, and the packages that it has."""
+    versions = {"numpy": np.__version__, "pyzmq": zmq.__version__, "msgspec": msgspec.__version__}
+    seen = f"{platform.python_version()} ({sys.executable}); testbed {VERSION}, " + ", ".join(
+        f"{name} {version}" for name, version in versions.items()
+    )
+    if sys.version_info[:2] < MIN_PYTHON:
+        fix = f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer and name it as `python:` in the profile"
+        yield CheckLine(state="failed", what="Python", seen=seen, fix=fix)
+    else:
+        yield CheckLine(state="ok", what="Python", seen=seen)
+
+
+def check_runtime(profile: Profile) -> Iterator[CheckLine]:
+    """Whether ONNX Runtime gives the provider, and it really loads."""
+    wanted = str(profile.runtime.provider)
+    name = PROVIDERS[wanted][0]
+    there = onnxruntime.get_available_providers()
+    listed = ", ".join(short for short, wants in PROVIDERS.items() if wants[0] in there)
+    seen = f"onnxruntime {onnxruntime.__version__} with {listed}; the profile wants {wanted}"
+    fix = f"install an onnxruntime with {wanted} on the node (docs/hardware.md), or set another `provider:`"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if name not in there:
+        yield CheckLine(state="failed", what="runtime", seen=seen, fix=fix)
+        return
+    try:
+        used = onnxruntime.InferenceSession(_IDENTITY, options, providers=[name]).get_providers()
+    except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+        yield CheckLine(state="failed", what="runtime", seen=f"{seen}, which fails: {error}", fix=fix)
+        return
+    if name in used:
+        yield CheckLine(state="ok", what="runtime", seen=seen)
+    else:
+        fix = "its CUDA or TensorRT libraries do not load: run `ldconfig -p` on the node and compare the versions"
+        yield CheckLine(state="failed", what="runtime", seen=f"{seen}, which is listed but does not load", fix=fix)

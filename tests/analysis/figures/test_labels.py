@@ -1,0 +1,54 @@
+"""Labels keep clear of each other, of points and of error bars, and lie where they lay the last time."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation, Text
+
+from analysis.figures import labels
+from analysis.figures.style import blank
+
+
+def settled(points) -> tuple[Axes, list]:
+    """The axes, and the box of each label in pixels."""
+    figure, ((axes,),) = blank(1, 1, 3.0)
+    for number, (x, y) in enumerate(points):
+        axes.errorbar(x, y, xerr=0.02, yerr=0.03, color="black", marker="o", markersize=5)
+        labels.add(axes, x, y, str(number), "black")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    figure.draw_without_rendering()
+    labels.settle(figure)
+    renderer = figure.canvas.get_renderer()
+    notes = [text for text in axes.texts if isinstance(text, Annotation)]
+    return axes, [Text.get_window_extent(note, renderer) for note in notes]
+
+
+CLOSE = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.52), (0.98, 0.98), (0.02, 0.02)]
+
+
+def test_labels_of_close_points_lie_apart_so_that_two_numbers_do_not_read_as_one() -> None:
+    rng = np.random.default_rng(3)
+    layouts = [CLOSE, *([(x, 0.93), (x + 0.03, 0.93), (x + 0.06, 0.93)] for x in rng.uniform(0.2, 0.7, 12))]
+    for points in layouts:
+        for one, other in combinations(settled(points)[1], 2):
+            assert not one.padded(1.5).overlaps(other.padded(1.5)), points
+
+
+def test_a_label_lies_on_no_point_and_inside_the_axes() -> None:
+    axes, boxes = settled(CLOSE)
+    frame = axes.get_window_extent()
+    pixels = axes.transData.transform(CLOSE)
+    for box in boxes:
+        assert frame.x0 <= box.x0 <= box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
+        assert not any(box.contains(x, y) for x, y in pixels)
+
+
+def test_the_same_points_have_their_labels_in_the_same_places() -> None:
+    points = np.random.default_rng(1).uniform(0.1, 0.9, (12, 2)).tolist()
+    first, again = settled(points)[1], settled(points)[1]
+    assert [box.extents.tolist() for box in first] == [box.extents.tolist() for box in again]

@@ -1,0 +1,152 @@
+"""From what is on disk to tables and a status, without any process."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.campaign import collect_cell, look
+from testbed.errors import RecordError
+from testbed.record.documents import Status
+from testbed.record.log import write_json
+from testbed.record.reader import read_cell, read_document
+from testbed.record.schema import SCHEMA_VERSION
+from tests.made import cells, records
+
+
+def test_a_cell_whose_repeats_are_all_measured_is_complete_and_judged(tmp_path) -> None:
+    cell = cells.begun(tmp_path)
+    cells.measured(cell, 0)
+    cells.measured(cell, 1)
+
+    status = collect_cell(cell)
+
+    assert (status.state, status.valid, status.reasons, status.repeats_done) == ("complete", True, [], [0, 1])
+    read = read_cell(tmp_path)
+    assert read.status == status
+    assert list(zip(read.requests["repeat"], read.requests["request_id"], strict=True)) == [
+        (repeat, number) for repeat in (0, 1) for number in range(3)
+    ]
+    assert len(read.timesteps) == 6
+    assert [event.repeat for event in read.events] == [0, 1]
+    assert {(line.node, line.repeat) for line in read.clock_lines} == {
+        (n, r) for n in ("board", "server") for r in (0, 1)
+    }
+    assert {name: sorted(node.repeats) for name, node in read.manifest.nodes.items()} == {
+        "board": ["0", "1"],
+        "server": ["0", "1"],
+    }
+
+
+def test_a_complete_cell_that_misses_a_gate_is_invalid_and_says_which(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    attempt = cells.measured(cell, 0)
+    rows = attempt.rows("board", "requests")
+    rows.write_text(rows.read_text().replace('"outcome":"ok"', '"outcome":"timeout"'))
+    status = collect_cell(cell)
+    assert (status.state, status.valid) == ("complete", False)
+    assert any("of the requests were not answered" in reason for reason in status.reasons)
+
+
+def test_rows_of_two_edges_lie_in_one_table_and_are_told_apart(tmp_path) -> None:
+    nodes = [records.node(records.profile(name)) for name in ("a", "b")]
+    cell = cells.begun(tmp_path, 1, nodes, mode="edge_only")
+    cells.measured(cell, 0, nodes=("a", "b"), edges=("a", "b"))
+    assert collect_cell(cell).state == "complete"
+    assert read_cell(tmp_path).requests.groupby("node").size().to_dict() == {"a": 3, "b": 3}
+
+
+def test_a_cell_that_was_interrupted_is_aborted_and_shows_how_far_it_got(tmp_path) -> None:
+    cell = cells.begun(tmp_path)
+    cells.measured(cell, 0)
+    cells.tried(cell, 1, requests=2)
+    status = collect_cell(cell)
+    assert (status.state, status.valid, status.repeats_done) == ("aborted", None, [0])
+    assert status.reasons == ["1 of 2 repeats were measured"]
+    assert read_cell(tmp_path).requests.groupby("repeat").size().to_dict() == {0: 3, 1: 2}
+
+
+def test_a_failure_is_known_from_the_disk_alone(tmp_path) -> None:
+    cell = cells.begun(tmp_path)
+    cells.measured(cell, 0)
+    cells.failed(cell, 1, "edge board, measuring: silent for 1.6 s")
+    status = collect_cell(cell)
+    assert (status.state, status.valid) == ("failed", None)
+    assert status.reasons == ["repeat 1: edge board, measuring: silent for 1.6 s"]
+    assert collect_cell(cell) == status, "collected again, after a resume that did not come so far"
+
+
+def test_a_repeat_that_failed_and_was_measured_again_is_complete_and_shows_the_second_try(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    cells.failed(cell, 0, "no luck")
+    cells.measured(cell, 0)
+    assert collect_cell(cell).state == "complete"
+    assert len(read_cell(tmp_path).requests) == 3
+
+
+def test_a_try_that_was_interrupted_after_one_that_failed_is_no_failure(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    cells.failed(cell, 0, "no luck")
+    cells.tried(cell, 0, requests=1)
+    status = collect_cell(cell)
+    assert (status.state, status.reasons) == ("aborted", ["0 of 1 repeats were measured"])
+    assert len(read_cell(tmp_path).requests) == 1
+
+
+def test_a_try_that_reached_no_node_does_not_hide_what_an_earlier_one_recorded(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    cells.tried(cell, 0, requests=2)
+    write_json(cell.next_attempt(0).failure, cells.failure("board: no route to host"))
+    assert collect_cell(cell).reasons == ["repeat 0: board: no route to host"]
+    assert len(read_cell(tmp_path).requests) == 2
+
+
+def test_an_attempt_without_the_rows_that_it_says_it_measured_is_not_complete(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    attempt = cells.measured(cell, 0)
+    rows = attempt.rows("board", "requests")
+    rows.write_bytes(rows.read_bytes()[:-5])
+    status = collect_cell(cell)
+    assert (status.state, status.repeats_done) == ("failed", [])
+    assert status.reasons == [
+        f"repeat 0: board measured 3 requests, and {rows} holds 2; testbed run --resume measures again"
+    ]
+    rows.unlink()
+    assert look(cell, 1)[0].record is None
+
+
+def test_a_line_that_was_cut_short_is_in_no_table(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    attempt = cells.tried(cell, 0)
+    for table in ("requests", "events"):
+        with attempt.rows("board", table).open("ab") as log:
+            log.write(b'{"request_id": 3, "no')
+    collect_cell(cell)
+    read = read_cell(tmp_path)
+    assert (len(read.requests), len(read.events)) == (3, 1)
+
+
+def test_nothing_measured_yet_is_aborted_with_empty_tables(tmp_path) -> None:
+    status = collect_cell(cells.begun(tmp_path))
+    assert (status.state, status.reasons) == ("aborted", ["0 of 2 repeats were measured"])
+    assert read_cell(tmp_path).requests.empty
+
+
+def test_an_attempt_of_another_schema_is_refused(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    write_json(cells.tried(cell, 0).record, {"schema": SCHEMA_VERSION + 1})
+    with pytest.raises(RecordError, match=rf"attempt-000/attempt.json: recorded with schema {SCHEMA_VERSION + 1}"):
+        collect_cell(cell)
+
+
+def test_the_status_is_written_last(tmp_path, monkeypatch) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    cells.measured(cell, 0)
+
+    def judge(read):
+        assert not cell.status.exists()
+        assert not read.requests.empty
+        return ["not believed"]
+
+    monkeypatch.setattr("testbed.campaign.collect.reasons", judge)
+    assert collect_cell(cell).reasons == ["not believed"]
+    assert read_document(cell.status, Status).valid is False
