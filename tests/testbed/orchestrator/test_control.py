@@ -14,6 +14,7 @@ from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
 from testbed.orchestrator import ControlHub, Participant
+from testbed.record.documents import Measured
 from tests.made import records
 
 RUN = "r1"
@@ -83,14 +84,11 @@ def test_two_edges_say_hello_and_each_is_answered_for_itself() -> None:
         for peer, node in zip(peers, (FIRST, SECOND), strict=True):
             await peer.say(hello(node.id))
         assert [(await worker.hello(5)).node for worker in workers] == ["board", "board-2"]
-        asking = [
-            asyncio.create_task(worker.ask(messages.Measure(samples=[], first_request_id=0), "measuring"))
-            for worker in workers
-        ]
+        order = messages.Measure(samples=[], first_request_id=0)
+        asking = [asyncio.create_task(worker.ask(order, "measuring")) for worker in workers]
         for count, peer in enumerate(peers, start=1):
-            order = await peer.next_order()
-            measured = messages.documents.Measured(requests=count)
-            await peer.say(messages.Measured(detail=measured), order.seq)
+            asked = await peer.next_order()
+            await peer.say(messages.Measured(detail=Measured(requests=count)), asked.seq)
         assert [(await each).detail.requests for each in asking] == [1, 2]
 
     scenario(play)
@@ -103,7 +101,7 @@ def test_a_fault_names_the_role_and_the_participant() -> None:
         asking = asyncio.create_task(workers[1].ask(messages.Finish(), "closing its record"))
         order = await peers[1].next_order()
         await peers[1].say(messages.Fault(message="the disk is full", kind="DeviceError"), order.seq)
-        with pytest.raises(WorkerError, match="^edge board-2, closing its record: the disk is full$"):
+        with pytest.raises(WorkerError, match=r"^edge board-2, closing its record: the disk is full$"):
             await asking
 
     scenario(play)
@@ -113,7 +111,7 @@ def test_a_process_that_ends_is_told_of_whoever_else_still_runs() -> None:
     async def play(hub, workers, peers) -> None:
         asking = asyncio.create_task(workers[0].ask(messages.Finish(), "closing its record"))
         workers[0].process.ended.set_result(-9)
-        with pytest.raises(WorkerError, match="^edge board, closing its record: the worker was ended by signal 9"):
+        with pytest.raises(WorkerError, match=r"^edge board, closing its record: the worker was ended by signal 9"):
             await asking
         workers[0].process.ended = asyncio.get_running_loop().create_future()
         await peers[1].say(hello("board-2"))
@@ -129,7 +127,7 @@ def test_keys_that_were_not_made_for_a_participant_are_turned_away() -> None:
             await stranger.say(hello("stranger"))
             await peers[1].say(hello("board-2"))
             await workers[1].hello(5)
-            with pytest.raises(WorkerError, match="edge board, starting: no answer within 0.5 s"):
+            with pytest.raises(WorkerError, match=r"edge board, starting: no answer within 0\.5 s"):
                 await workers[0].hello(0.5)
         finally:
             stranger.socket.close()
