@@ -17,6 +17,7 @@ from analysis.metrics.metric import Metric
 from analysis.metrics.registry import metrics
 from analysis.tables import energy_tables, table
 from testbed.errors import RecordError
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 from testbed.record.reader import Cell
 
@@ -79,7 +80,7 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
         cells=[_details(one, every) for one in measured],
         definitions=[*((metric.term, metric.definition) for metric in every), *_DEFINED_HERE],
     )
-    path = folder / "report.html"
+    path = ExperimentFolder(folder).report
     write_atomically(path, html.encode())
     return path
 

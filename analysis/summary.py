@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import FIRST, LAST, metrics
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 
 Field: TypeAlias = str | float | bool | None
@@ -41,7 +42,7 @@ def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:
     for one in measured:
         row = summary_row(one, every)
         writer.writerow([_written(row[name]) for name in columns])
-    path = folder / "summary.csv"
+    path = ExperimentFolder(folder).summary
     write_atomically(path, text.getvalue().encode())
     return path
 

@@ -13,6 +13,7 @@ from analysis.metrics.metric import Heading, Metric
 from analysis.metrics.registry import metrics
 from analysis.texts import Table, plus_minus, significant
 from analysis.uncertainty import PARTS, PartName
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 
 _PART_HEADERS: dict[PartName, str] = {
@@ -69,7 +70,7 @@ def write_tables(folder: Path, measured: Sequence[Measured]) -> list[Path]:
         texts |= {f"{name}.md": markdown(headers, rows), f"{name}.tex": latex(headers, rows)}
     paths = []
     for name, text in texts.items():
-        paths.append(folder / "tables" / name)
+        paths.append(ExperimentFolder(folder).tables / name)
         write_atomically(paths[-1], text.encode())
     return paths
 

@@ -19,6 +19,7 @@ from analysis.figures.style import STYLE
 from analysis.metrics import latency
 from analysis.metrics.measured import Measured
 from testbed.errors import RecordError
+from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def save(folder: Path, drawings: Sequence[Drawing]) -> list[Path]:
     paths = []
     for drawing in drawings:
         for suffix, data in ((".png", drawing.png), (".pdf", drawing.pdf)):
-            paths.append(folder / "figures" / f"{drawing.name}{suffix}")
+            paths.append(ExperimentFolder(folder).figures / f"{drawing.name}{suffix}")
             write_atomically(paths[-1], data)
     return paths
 

@@ -44,7 +44,8 @@ def op_count(one: Measured) -> OpCount | None:
     counts = manifest.model.op_counts
     if counts is None or not (one.cell.requests["outcome"] == "ok").any():
         return None
-    part = {"nothing": counts.full, "input": None, "code": counts.edge}[manifest.sends]
+    name = manifest.mode_facts.edge_part
+    part = None if name is None else getattr(counts, name)
     if part is None:
         return OpCount(0.0, 0.0, counts.samples, counts.source)
     rows, alike = one.answered, Alike(one.answered)

@@ -21,8 +21,8 @@ from testbed.validity import reasons
 class Repeat:
     """How far a repeat is.
 
-    `folder` is the attempt that measured all of it, else its latest attempt; None before there is one. `record` is
-    what the complete attempt says, and `failure` why the latest attempt failed where none is complete.
+    `folder` is the attempt that measured all of it, else the latest one that recorded anything; None before there is
+    one. `record` is what the complete attempt says, and `failure` why the latest attempt failed where none is complete.
     """
 
     number: int
@@ -82,7 +82,9 @@ def _repeat(folder: CellFolder, number: int) -> Repeat:
                 return Repeat(number, attempt, record)
         elif attempt.failure.exists():
             failure = read_document(attempt.failure, FailureRecord).message
-    return Repeat(number, attempts[-1] if attempts else None, failure=failure)
+    # A try that reached no node has nothing to show; an earlier one may have.
+    begun = [attempt for attempt in attempts if attempt.all_rows("events")]
+    return Repeat(number, begun[-1] if begun else None, failure=failure)
 
 
 def _shortfall(attempt: AttemptFolder, record: AttemptRecord) -> str | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
 import socket
 import uuid
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Protocol
 
 from testbed.campaign import order
 from testbed.campaign.aside import held, set_aside
@@ -52,7 +51,7 @@ class Campaign:
         owner = f"{getpass.getuser()}@{socket.gethostname()}"
         claim = Claim(owner, plan.experiment.name, uuid.uuid4().hex[:CLAIM_DIGITS])
         self._deployers = {node.id: deployer(node.profile, claim) for node in plan.nodes}
-        self._task: asyncio.Task[Any] | None = None
+        self._measuring: asyncio.Task[None] | None = None
         self.interrupts = 0
 
     def interrupt(self) -> None:
@@ -61,8 +60,8 @@ class Campaign:
         if self.interrupts == 1 and self._orchestrator is not None:
             self._observer.message("Ending after the running request; Ctrl-C again stops now.")
             self._orchestrator.cancel()
-        elif self._task is not None:
-            self._task.cancel()
+        elif self._measuring is not None:
+            self._measuring.cancel()
 
     async def run(self, *, resume: bool) -> list[Status]:
         """Measure what is missing and collect; returns how each cell ended.
@@ -70,7 +69,6 @@ class Campaign:
         Raises:
             RecordError: another campaign is writing to the same folder, or what was recorded there is damaged.
         """
-        self._task = asyncio.current_task()
         with held(self.plan.folder):
             moved = set_aside(self.plan.folder, {cell.cell for cell in self.plan.cells}, resume=resume)
             if moved is not None:
@@ -81,8 +79,12 @@ class Campaign:
             for cell in self.plan.cells:
                 if not cell.folder.status.exists():
                     self._open(cell)
+            # A task of its own: what an interrupt stops is never the collecting after it.
+            self._measuring = asyncio.create_task(self._measure(missing))
             try:
-                await self._measure(missing)
+                await asyncio.wait({self._measuring})
+                if not self._measuring.cancelled():
+                    self._measuring.result()
             finally:
                 for node in self._deployers.values():
                     await node.close()
@@ -100,25 +102,24 @@ class Campaign:
         write_json(cell.folder.manifest, with_facts(opening, self.plan.repeats(cell)))
 
     async def _measure(self, missing: list[tuple[int, PlannedCell]]) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            for number, (repeat, cell) in enumerate(missing, start=1):
-                if self.interrupts:
+        for number, (repeat, cell) in enumerate(missing, start=1):
+            if self.interrupts:
+                break
+            title = f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})"
+            self._observer.attempt(number, len(missing), title)
+            run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
+            self._orchestrator = Orchestrator(run, self._observer.phase, self._deployers)
+            attempt = self._attempt(cell, repeat)
+            self._open(cell)
+            try:
+                await self._orchestrator.attempt(attempt)
+            except TestbedError as error:
+                write_json(attempt.folder.failure, _failure(error))
+                self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
+                if _unusable(error):
                     break
-                title = f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})"
-                self._observer.attempt(number, len(missing), title)
-                run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
-                self._orchestrator = Orchestrator(run, self._observer.phase, self._deployers)
-                attempt = self._attempt(cell, repeat)
-                self._open(cell)
-                try:
-                    await self._orchestrator.attempt(attempt)
-                except TestbedError as error:
-                    write_json(attempt.folder.failure, _failure(error))
-                    self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
-                    if _unusable(error):
-                        break
-                finally:
-                    self._orchestrator = None
+            finally:
+                self._orchestrator = None
 
     def _attempt(self, cell: PlannedCell, repeat: int) -> Attempt:
         plan, experiment, scenario = self.plan, self.plan.experiment, self.plan.experiment.scenario

@@ -1,5 +1,5 @@
 """What a run leaves on disk: its rows, how they are appended, and how they are read back.
 
-`schema`, `log` and `exits` run on the nodes and import nothing beyond msgspec and numpy;
-`tables` and `reader` run on the workstation.
+`schema`, `documents`, `mode`, `log` and `exits` run on the nodes too, where there is neither pyarrow nor pandas;
+`tables`, `reader` and what reads power run on the workstation. `layout` knows where everything lies.
 """

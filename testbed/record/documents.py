@@ -15,7 +15,7 @@ from devices.base.power import Capability
 from devices.power.sampler import SamplerReport
 from devices.profile import Profile
 from testbed.record.exits import Accumulate, Policy
-from testbed.record.mode import Sends
+from testbed.record.mode import ModeFacts, Sends
 from testbed.record.schema import ClockRecord
 from testbed.runtime.artefact import ModelCard as ModelCard
 
@@ -195,16 +195,15 @@ class CellDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decided a cell's numbers; written before its first repeat, with facts added at its end.
 
-    `cell` is the short hash of config, artefact, bundle, code and node profiles. `label` is for people. `sends` is
-    what the mode's edge sends to a cloud. `nodes` maps the id of each participant to its record.
+    `cell` is the short hash of config, artefact, bundle, code and node profiles. `label` is for people. `mode_facts`
+    says what there is to know of the cell's mode. `nodes` maps the id of each participant to its record.
     """
 
     schema: int
     experiment: str
     cell: str
     label: str
-    mode: str
-    sends: Sends
+    mode_facts: ModeFacts
     codec: str | None
     exit: ExitDocument | None
     repeats: int
@@ -216,6 +215,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     link: LinkRef
     created: str
     invocation: Invocation | None = None
+
+    @property
+    def mode(self) -> str:
+        """How requests are answered, by its name."""
+        return self.mode_facts.name
+
+    @property
+    def sends(self) -> Sends:
+        """What the edge sends to a cloud."""
+        return self.mode_facts.sends
 
     def role(self, role: Role) -> list[NodeRecord]:
         """The participants of a role, in the order of their ids; empty where the role takes no part."""

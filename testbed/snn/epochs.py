@@ -27,6 +27,10 @@ REPORT_EVERY = 10
 """Steps between two looks at the loss: each waits for the GPU and asks all processes."""
 
 
+BATCH, GPU_BATCH = 128, 1000
+"""Samples that are validated together."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where training is, for progress bars: `loss` of the last steps, `accuracy` of the epoch so far."""
@@ -114,7 +118,8 @@ class Epochs(Callback):
             return
         seconds = time.monotonic() - self._started
         network = pl_module.network
-        validation = accuracy_per_timestep(network, self._validation, self._recipe.timesteps)
+        with trainer.precision_plugin.forward_context():
+            validation = accuracy_per_timestep(network, self._validation, self._recipe.timesteps)
         row = {
             "network": self._name,
             "phase": self._phase.train,
@@ -133,10 +138,11 @@ class Epochs(Callback):
             logger.log_metrics(reached, trainer.global_step)
 
 
-def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int = 128) -> list[float]:
+def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int | None = None) -> list[float]:
     """Accuracy of the mean logits after each timestep 1..T."""
     network.eval()
     device = next(network.parameters()).device
+    batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
     correct = torch.zeros(timesteps, dtype=torch.int64)
     with torch.inference_mode():
         for start in range(0, len(samples), batch):

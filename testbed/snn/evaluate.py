@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.data.datasets import Samples, load
+from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.record.log import write_atomically
@@ -89,6 +90,8 @@ def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) ->
         TestbedError: the weights or the data are missing.
     """
     recipe = load_recipe(recipe_path)
+    if not recipe.variants:
+        raise ModelError(f"{recipe_path}: a relu network is a teacher; it has no variant to deploy and evaluate")
     cards = {name: load_card(artefact.ensure(recipe_path, name, models, data)) for name in recipe.variants}
     dataset = load(recipe.dataset, data)
     networks = artefact.deployable_networks(recipe_path, models, dataset)

@@ -29,9 +29,10 @@ class SurrogateSpec(Strict):
 
 
 class BackboneSpec(Strict):
-    """The network."""
+    """The network. With `neuron: relu` it is the same network without time: a teacher for the spiking one."""
 
     name: Literal["resnet18", "vgg16"] = "resnet18"
+    neuron: Literal["lif", "relu"] = "lif"
     width: int = pydantic.Field(64, ge=4, le=128, description="channels of the first layer; 64 is the full network")
     tau: float = pydantic.Field(2.0, gt=1.0, description="membrane time constant of every LIF neuron, in timesteps")
     surrogate: SurrogateSpec = SurrogateSpec(name="atan", alpha=2.0)
@@ -47,12 +48,23 @@ class BackboneSpec(Strict):
 
 
 class BottleneckSpec(Strict):
-    """The code at the split: channels and spatial stride of the encoder, or the compression they should give."""
+    """The code at the split: channels and spatial stride of the encoder, or the compression they should give.
+
+    With more than one layer a deep path lies beside the single one, in the encoder and in the decoder; the currents of
+    both are added before the neuron that fires.
+    """
 
     channels: int | None = pydantic.Field(None, ge=1)
     stride: Side | None = None
     compression: float | None = pydantic.Field(
         None, ge=1, description="32 bits for each element at the split over the bits of the code, per timestep"
+    )
+    layers: int = pydantic.Field(1, ge=1, le=12, description="convolutions of the encoder's and decoder's deep path")
+    hidden: int | None = pydantic.Field(
+        None, ge=1, le=1024, description="channels between the encoder's deep layers; default: twice the split's"
+    )
+    decoder_hidden: int | None = pydantic.Field(
+        None, ge=1, le=1024, description="the decoder's, which runs on the cloud; default: as the encoder's"
     )
 
     @pydantic.model_validator(mode="after")
@@ -60,6 +72,8 @@ class BottleneckSpec(Strict):
         explicit = self.channels is not None and self.stride is not None
         if (self.compression is None) != explicit or (self.channels is None) != (self.stride is None):
             raise ValueError("a bottleneck needs either `channels` and `stride`, or `compression`")
+        if self.layers == 1 and (self.hidden is not None or self.decoder_hidden is not None):
+            raise ValueError("`hidden` and `decoder_hidden` lie between layers; give `layers` of 2 or more")
         return self
 
     def resolve(self, feature: tuple[int, int, int]) -> tuple[int, int]:
@@ -147,6 +161,9 @@ class PhaseSpec(Strict):
     train: Literal["backbone", "codec", "all"]
     epochs: int = pydantic.Field(ge=1)
     lr: float = pydantic.Field(gt=0)
+    frozen: tuple[str, ...] = pydantic.Field(
+        (), description="segments of the backbone that an `all` phase leaves as they are, such as [stage4]"
+    )
     timesteps: PerEpoch | None = pydantic.Field(
         None, description="T of each epoch, where early epochs run fewer than the recipe's T"
     )
@@ -161,19 +178,35 @@ class PhaseSpec(Strict):
         for name, values in (("timesteps", self.timesteps), ("crops", self.crops)):
             if values is not None and len(values) != self.epochs:
                 raise ValueError(f"{name} lists {len(values)} epochs, epochs says {self.epochs}")
-        if self.train == "backbone" and (self.distill is not None or self.spike_rate is not None):
-            raise ValueError("distill and spike_rate are for variants with a bottleneck, not for the backbone")
+        if self.train == "backbone" and self.spike_rate is not None:
+            raise ValueError("spike_rate is for variants with a bottleneck, not for the backbone")
+        if self.train != "all" and self.frozen:
+            raise ValueError(f"frozen is for phases that train all, not {self.train}")
         return self
 
 
+class SgdSpec(Strict):
+    """Stochastic gradient descent with Nesterov's momentum, in place of AdamW."""
+
+    name: Literal["sgd"]
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+
+
 class TrainingSpec(Strict):
-    """How the phases are run. AdamW; cross entropy at every timestep (TET, arXiv 2202.11946)."""
+    """How the phases are run: cross entropy at every timestep (TET, arXiv 2202.11946) with AdamW, or what is said."""
 
     phases: tuple[PhaseSpec, ...] = pydantic.Field(min_length=1)
     batch_size: int = pydantic.Field(128, ge=2, description="over all devices together")
+    optimizer: SgdSpec | None = pydantic.Field(None, description="default: AdamW")
     weight_decay: float = pydantic.Field(0.02, ge=0)
+    gradient_clip: float = pydantic.Field(1.0, gt=0, description="largest norm of all gradients together")
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    teacher: Path | None = pydantic.Field(
+        None, description="another recipe, trained before, whose network answers where a phase distils"
+    )
     crop_padding: int = pydantic.Field(4, ge=0, description="random crops out of inputs padded by so many pixels")
     flip: bool = pydantic.Field(True, description="random horizontal flips")
+    cutout: int = pydantic.Field(0, ge=0, description="side of a square that is blanked (DeVries 2017, 1708.04552)")
     seed: int = 0
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     fused: bool = pydantic.Field(
@@ -189,12 +222,27 @@ class Recipe(Strict):
     backbone: BackboneSpec
     timesteps: int = pydantic.Field(4, ge=1, le=64)
     variants: dict[Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], VariantSpec] = pydantic.Field(
-        min_length=1
+        default_factory=dict
     )
     training: TrainingSpec
     checkpoint: Path | None = pydantic.Field(
         None, description="trained weights beside the recipe, used instead of training; --retrain ignores it"
     )
+
+    @pydantic.model_validator(mode="after")
+    def _fits_its_neuron(self) -> Recipe:
+        spiking = self.backbone.neuron == "lif"
+        if spiking and not self.variants:
+            raise PlacedError("a spiking network needs at least one variant", "variants")
+        if not spiking and self.variants:
+            raise PlacedError("a relu network has no spikes to send, so it has no variants", "variants")
+        if not spiking and self.timesteps != 1:
+            raise PlacedError(f"a relu network has no time: timesteps is {self.timesteps}, not 1", "timesteps")
+        if self.training.teacher is None and any(
+            phase.train == "backbone" and phase.distill is not None for phase in self.training.phases
+        ):
+            raise PlacedError("a backbone that distils needs a teacher", "training", "phases")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
@@ -219,9 +267,25 @@ class Recipe(Strict):
                 )
             try:
                 self.code_shape(variant)
+                self._check_layers(variant)
             except ValueError as error:
                 raise PlacedError(str(error), "variants", name, "bottleneck") from error
+        for number, phase in enumerate(self.training.phases):
+            if unknown := sorted(set(phase.frozen) - set(SPLITS[self.backbone.name])):
+                raise PlacedError(
+                    f"{self.backbone.name} has no segment {unknown[0]!r}; "
+                    f"there is {', '.join(SPLITS[self.backbone.name])}",
+                    *("training", "phases", number, "frozen"),
+                )
         return self
+
+    def _check_layers(self, variant: VariantSpec) -> None:
+        if variant.bottleneck is None or variant.bottleneck.layers == 1:
+            return
+        _, stride = variant.bottleneck.resolve(self.feature_shape(variant))
+        needed = stride.bit_length()  # a halving each, and the layer that makes the code
+        if variant.bottleneck.layers < needed:
+            raise ValueError(f"a stride of {stride} takes {needed} layers or more, not {variant.bottleneck.layers}")
 
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a variant's split."""

@@ -7,6 +7,7 @@ checkpoint holds the job that is running: a training that is started again goes 
 from __future__ import annotations
 
 import ctypes
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,26 @@ STATISTICS_SAMPLES = 5000
 PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 
 
+KEEPING_SHARE = 0.1
+"""The most of the time that may go into writing checkpoints; on a fast GPU not every epoch is worth one."""
+
+
+class Keeper(ModelCheckpoint):
+    """Lightning's checkpoint of the last epoch, but for those that ended too soon after the one before."""
+
+    _took_s = 0.0
+    _kept_at = 0.0
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the epoch, if that takes little of the time that training takes."""
+        began = time.monotonic()
+        if began - self._kept_at < self._took_s / KEEPING_SHARE:
+            return
+        super().on_train_epoch_end(trainer, pl_module)
+        self._kept_at = time.monotonic()
+        self._took_s = self._kept_at - began
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far training got: jobs are the (network, phase) pairs in order."""
 
@@ -61,7 +82,7 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
     axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
     mean, std = sample.mean(axis=axes), sample.std(axis=axes)
     spec = recipe.backbone
-    lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha)
+    lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
     backbone = _backbone(recipe, len(dataset.classes), lif)
     full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
     networks = {FULL: full}
@@ -69,7 +90,15 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
         bottleneck = None
         if variant.bottleneck is not None:
             feature = recipe.feature_shape(variant)
-            bottleneck = Bottleneck(feature[0], *variant.bottleneck.resolve(feature), lif)
+            told = variant.bottleneck
+            bottleneck = Bottleneck(
+                feature[0],
+                *told.resolve(feature),
+                lif,
+                layers=told.layers,
+                hidden=told.hidden,
+                decoder_hidden=told.decoder_hidden,
+            )
         networks[name] = full.cut(variant.split, bottleneck)
     return networks
 
@@ -82,12 +111,20 @@ def _backbone(recipe: Recipe, classes: int, lif: Neuron) -> Backbone:
 
 
 def train(
-    recipe: Recipe, dataset: Dataset, folder: Path, report: Report, group: Group, *, anew: bool = False
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    report: Report,
+    group: Group,
+    *,
+    anew: bool = False,
+    teacher: Network | None = None,
 ) -> dict[str, Network]:
     """Train everything that the recipe asks for, from the last checkpoint in `folder` if there is one.
 
     Every process of the group calls this with the same arguments, and they must share `folder`; the first process
-    alone writes and reports. `anew` moves what is in `folder` aside before.
+    alone writes and reports. `anew` moves what is in `folder` aside before. `teacher` is the network of the recipe's
+    `training.teacher`, a relu one; without it phases that distil learn from the recipe's own uncut network.
 
     Returns:
         The trained networks by name, on the CPU and in evaluation mode, the same in every process.
@@ -113,8 +150,14 @@ def train(
         if number >= progress.jobs_done:
             if name != FULL and name not in progress.trained:
                 networks[name].backbone.load_state_dict(networks[FULL].backbone.state_dict())
-            teacher = networks[FULL] if phase.distill is not None else None
-            module = Phase(recipe, phase, networks[name], teacher, number)
+            module = Phase(
+                recipe,
+                phase,
+                networks[name],
+                None if phase.distill is None else teacher or networks[FULL],
+                number,
+                None if teacher is None else 1,
+            )
             epochs = Epochs(recipe, name, phase, dataset.validation, folder / "training.csv", rows, report)
             _fit(module, epochs, recipe, phase, dataset, folder, f"{number}-{name}-{phase.train}", group)
             progress = Checkpoint(
@@ -157,14 +200,15 @@ def _fit(
     batches = Batches(
         dataset.train,
         training.batch_size,
-        Augmentation(training.crop_padding, training.flip),
+        Augmentation(training.crop_padding, training.flip, training.cutout),
         epoch=lambda: trainer.current_epoch,
         side=lambda epoch: size if phase.crops is None else phase.crops[epoch],
         seed=(training.seed, module.job),
         rank=group.rank,
         world=group.size,
+        device=group.fabric.device,
     )
-    keeper = ModelCheckpoint(folder, PHASE_NAME, save_on_train_epoch_end=True, enable_version_counter=False)
+    keeper = Keeper(folder, PHASE_NAME, save_on_train_epoch_end=True, enable_version_counter=False)
     with warnings.catch_warnings():
         # Lightning warns of its own and torch's internals, and of a checkpoint folder that is meant to be there.
         warnings.simplefilter("ignore")
@@ -172,7 +216,7 @@ def _fit(
             [SafetensorsIO()],
             max_epochs=phase.epochs,
             precision=PRECISION[training.precision],
-            gradient_clip_val=1.0,
+            gradient_clip_val=training.gradient_clip,
             callbacks=[epochs, keeper],
             logger=TensorBoardLogger(folder, "tensorboard", version=title),
             default_root_dir=folder,

@@ -64,9 +64,13 @@ def measured(
 def failed(cell: CellFolder, repeat: int, message: str) -> AttemptFolder:
     """A try at a repeat that failed after two requests."""
     attempt = tried(cell, repeat, requests=2)
-    told = FailureRecord(schema=SCHEMA_VERSION, t="2025-03-04T10:00:00+00:00", kind="WorkerError", message=message)
-    write_json(attempt.failure, told)
+    write_json(attempt.failure, failure(message))
     return attempt
+
+
+def failure(message: str) -> FailureRecord:
+    """Why an attempt failed."""
+    return FailureRecord(schema=SCHEMA_VERSION, t="2025-03-04T10:00:00+00:00", kind="WorkerError", message=message)
 
 
 def _clock(nodes: Iterable[str], repeat: int) -> ClockRecord:

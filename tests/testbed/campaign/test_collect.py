@@ -92,6 +92,14 @@ def test_a_try_that_was_interrupted_after_one_that_failed_is_no_failure(tmp_path
     assert len(read_cell(tmp_path).requests) == 1
 
 
+def test_a_try_that_reached_no_node_does_not_hide_what_an_earlier_one_recorded(tmp_path) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    cells.tried(cell, 0, requests=2)
+    write_json(cell.next_attempt(0).failure, cells.failure("board: no route to host"))
+    assert collect_cell(cell).reasons == ["repeat 0: board: no route to host"]
+    assert len(read_cell(tmp_path).requests) == 2
+
+
 def test_an_attempt_without_the_rows_that_it_says_it_measured_is_not_complete(tmp_path) -> None:
     cell = cells.begun(tmp_path, repeats=1)
     attempt = cells.measured(cell, 0)

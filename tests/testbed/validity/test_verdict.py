@@ -63,12 +63,12 @@ def cell(**changes):
         "clock": [estimate("before", 0), estimate("after", 900_000)],
         "clock_lines": [clock_line(100.0), *steady_lines()],
         "nodes": {"board": edge, "server": cloud},
-        "sends": "code",
+        "mode": "co_inference",
     }
     for name, change in changes.items():
         changed = change(parts[name])
         parts[name] = parts[name] if changed is None else changed
-    manifest = records.manifest(parts.pop("nodes").values(), repeats=REPEATS, sends=parts.pop("sends"))
+    manifest = records.manifest(parts.pop("nodes").values(), repeats=REPEATS, mode=parts.pop("mode"))
     return SimpleNamespace(manifest=manifest, **parts)
 
 
@@ -273,4 +273,4 @@ def test_a_cell_that_just_fails_is_told_why(change, message):
 
 def test_an_edge_alone_is_not_judged_by_its_clouds_sensor():
     change = cloud_samples(1001, 1059)
-    assert reasons(cell(**change, sends=lambda _: "nothing")) == []
+    assert reasons(cell(**change, mode=lambda _: "edge_only")) == []

@@ -1,0 +1,230 @@
+"""A plan is carried out, resumed and interrupted; an orchestrator that does what it is told stands in for the nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from testbed.campaign import Campaign, Plan, PlannedCell
+from testbed.campaign import run as run_module
+from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
+from testbed.experiment import Experiment
+from testbed.orchestrator import Attempt
+from testbed.orchestrator.participants import participants
+from testbed.record.documents import FailureRecord, Invocation, Manifest, Status
+from testbed.record.layout import CellFolder, ResultsFolder
+from testbed.record.reader import read_document
+from testbed.runtime.bundle import Bundle, BundleCard
+from tests.made import cells, records
+
+Deed = Callable[["Scripted", Attempt], bool]
+
+
+class Silent:
+    """An observer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def attempt(self, number: int, of: int, title: str) -> None: ...
+
+    def phase(self, name: str, done: int, total: int) -> None: ...
+
+
+class Scripted:
+    """An orchestrator whose attempts do what the next deed says; without one they measure."""
+
+    deeds: list[Deed]
+    seen: list[tuple[str, int]]
+    campaign: Campaign
+
+    def __init__(self, *_: object) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    async def attempt(self, attempt: Attempt) -> bool:
+        type(self).seen.append((attempt.folder.path.parents[2].name, attempt.repeat))
+        await asyncio.sleep(0)
+        return self.deeds.pop(0)(self, attempt) if self.deeds else measure(self, attempt)
+
+
+def cell_of(attempt: Attempt) -> CellFolder:
+    return CellFolder(attempt.folder.path.parents[2])
+
+
+def measure(_: Scripted, attempt: Attempt) -> bool:
+    nodes = [node.id for node in attempt.participants]
+    cells.measured(cell_of(attempt), attempt.repeat, nodes=nodes)
+    return True
+
+
+def fails(error: TestbedError) -> Deed:
+    def deed(_: Scripted, attempt: Attempt) -> bool:
+        cells.tried(cell_of(attempt), attempt.repeat, requests=2)
+        raise error
+
+    return deed
+
+
+def interrupted(orchestrator: Scripted, attempt: Attempt) -> bool:
+    orchestrator.campaign.interrupt()
+    assert orchestrator.cancelled
+    cells.tried(cell_of(attempt), attempt.repeat, requests=1)
+    return False
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Two cells of two repeats each."""
+    experiment = Experiment.model_validate(
+        {
+            "name": "toy",
+            "models": {"coded": {"recipe": "r.yaml", "variant": "v"}},
+            "nodes": {"edge": "e.yaml", "cloud": "c.yaml"},
+            "repeats": 2,
+            "cells": [
+                {"mode": "edge_only", "model": "coded"},
+                {"mode": "co_inference", "model": "coded", "codec": "packed"},
+            ],
+        }
+    )
+    folder = ResultsFolder(tmp_path).experiment("toy")
+    card = BundleCard(
+        dataset="digits",
+        variant="tiny",
+        split="test",
+        seed=0,
+        classes=["0", "1"],
+        inputs_sha256="",
+        labels_sha256="",
+    )
+    bundle = Bundle(card, np.zeros((5, 1, 2, 2), np.uint8), np.zeros(5, np.int64))
+    nodes = participants([("edge", records.profile("board", "host")), ("cloud", records.profile("server", "host"))])
+    planned = [
+        PlannedCell(
+            spec, None, name, name, folder.cell(name), tmp_path / "model", records.model(), records.config(position=n)
+        )
+        for n, (name, spec) in enumerate(zip(("edge", "split"), experiment.cells, strict=True))
+    ]
+    return Plan(experiment, folder, nodes, tmp_path / "bundle", bundle, records.manifest().code, planned)
+
+
+@pytest.fixture
+def run(plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    """Runs the plan, its attempts doing what they are told; returns statuses by cell, attempts and messages."""
+    monkeypatch.setattr(run_module, "Orchestrator", Scripted)
+
+    def go(*deeds: Deed, resume: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
+        observer = Silent()
+        campaign = Campaign(plan, observer, Invocation(argv=["run"], file="toy.yaml"))
+        Scripted.deeds, Scripted.seen, Scripted.campaign = list(deeds), [], campaign
+        statuses = asyncio.run(campaign.run(resume=resume))
+        return dict(zip(("edge", "split"), statuses, strict=True)), Scripted.seen, observer.messages
+
+    return go
+
+
+def test_every_cell_is_measured_repeat_after_repeat(run, plan) -> None:
+    statuses, seen, messages = run()
+    assert {status.state for status in statuses.values()} == {"complete"}
+    assert [repeat for _, repeat in seen] == [0, 0, 1, 1]
+    assert seen == [(cell.cell, repeat) for repeat, cell in _order(plan)]
+    assert messages == []
+    manifest = read_document(plan.cells[0].folder.manifest, Manifest)
+    assert set(manifest.nodes) == {"board"}
+    assert sorted(manifest.nodes["board"].repeats) == ["0", "1"]
+    assert manifest.invocation == Invocation(argv=["run"], file="toy.yaml")
+    assert plan.missing() == []
+    assert plan.seconds_per_repeat() == 1.0
+
+
+def _order(plan: Plan) -> list[tuple[int, PlannedCell]]:
+    from testbed.campaign import order
+
+    return order.passes(plan.cells, 2, plan.experiment.seed)
+
+
+def test_a_failed_attempt_is_written_beside_its_rows_and_the_others_go_on(run, plan) -> None:
+    statuses, seen, messages = run(fails(WorkerError("board fell silent")))
+    (name, repeat), *_ = seen
+    assert statuses[name].state == "failed"
+    assert statuses[name].reasons == [f"repeat {repeat}: board fell silent"]
+    assert sorted(status.state for status in statuses.values()) == ["complete", "failed"]
+    assert len(seen) == 4
+    (attempt,) = plan.folder.cell(name).attempts(repeat)
+    told = read_document(attempt.failure, FailureRecord)
+    assert (told.kind, told.message) == ("WorkerError", "board fell silent")
+    assert messages == [f"{name}, repeat {repeat + 1}: board fell silent"]
+
+
+def test_a_resumed_campaign_measures_what_is_missing_and_keeps_the_failure_for_what_it_does_not_reach(run) -> None:
+    _, ((name, repeat), *_), _ = run(fails(WorkerError("no")), fails(WorkerError("no")))
+    statuses, seen, _ = run(interrupted, resume=True)
+    assert seen == [(name, repeat)]
+    assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
+    statuses, seen, messages = run(resume=True)
+    assert len(seen) == 2
+    assert {status.state for status in statuses.values()} == {"complete"}
+    assert messages == []
+    assert run(resume=True)[1] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeployError("board: no lease"),
+        NodeFailures("reaching nodes", {"board": DeployError("no"), "server": WorkerError("x")}),
+    ],
+)
+def test_a_node_that_cannot_be_used_ends_the_campaign(run, error) -> None:
+    statuses, seen, _ = run(fails(error))
+    assert len(seen) == 1
+    assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
+
+
+def test_an_interrupt_ends_the_running_attempt_and_no_other_is_begun(run, plan) -> None:
+    statuses, seen, messages = run(measure, interrupted)
+    assert len(seen) == 2
+    assert {status.state for status in statuses.values()} == {"aborted"}
+    assert messages == ["Ending after the running request; Ctrl-C again stops now."]
+    assert len(plan.missing()) == 3
+
+
+def test_a_second_interrupt_stops_at_once_and_what_there_is_is_collected(run, plan) -> None:
+    def twice(orchestrator: Scripted, attempt: Attempt) -> bool:
+        interrupted(orchestrator, attempt)
+        orchestrator.campaign.interrupt()
+        return False
+
+    statuses, seen, _ = run(twice)
+    assert len(seen) == 1
+    assert all(cell.folder.table("requests").exists() for cell in plan.cells)
+    assert {status.state for status in statuses.values()} == {"aborted"}
+
+
+def test_without_resume_earlier_results_are_moved_aside(run, plan) -> None:
+    run()
+    statuses, seen, messages = run()
+    assert len(seen) == 4
+    assert {status.state for status in statuses.values()} == {"complete"}
+    (moved,) = plan.folder.previous.iterdir()
+    assert messages == [f"Earlier results (--resume would have gone on with them) were moved to {moved}."]
+    assert sorted(path.name for path in moved.iterdir()) == ["edge", "split"]
+
+
+def test_an_attempt_that_lost_rows_is_measured_again(run, plan) -> None:
+    run()
+    rows = plan.cells[1].folder.attempts(1)[0].rows("board", "requests")
+    rows.write_bytes(b"")
+    statuses, seen, _ = run(resume=True)
+    assert seen == [("split", 1)]
+    assert statuses["split"].state == "complete"

@@ -1,0 +1,35 @@
+"""The results that the documentation speaks of can be read by the testbed that they ship with."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from testbed.record.layout import ResultsFolder
+from testbed.record.reader import read_campaign
+
+REFERENCE = ResultsFolder(Path(__file__).parents[3] / "results" / "reference")
+NAMES = ("cifar10-resnet18", "quickstart")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_manifests_of_a_reference_are_of_this_schema_and_fit_its_summary(name) -> None:
+    folder = REFERENCE.experiment(name)
+    cells = read_campaign(folder.path)
+    assert all(cell.complete for cell in cells)
+    for cell in cells:
+        manifest = cell.manifest
+        assert [node.role for node in manifest.nodes.values()].count("edge") == 1
+        assert (manifest.sends == "nothing") == (not manifest.role("cloud"))
+        assert all(len(node.repeats) == manifest.repeats for node in manifest.nodes.values())
+    with folder.summary.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["cell"], row["label"]) for row in rows] == [
+        (cell.manifest.cell, cell.manifest.label) for cell in cells
+    ]
+
+
+def test_every_reference_is_read_here() -> None:
+    assert {path.parents[1].name for path in REFERENCE.root.glob("*/*/manifest.json")} == set(NAMES)
