@@ -49,3 +49,23 @@ def test_every_module_and_file_that_a_page_names_is_there(page: Path):
 def test_every_link_of_a_page_leads_somewhere(page: Path):
     gone = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not gone
+
+
+def table(page: Path, first: str) -> list[dict[str, str]]:
+    """The rows of the Markdown table whose header begins so."""
+    lines = page.read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[start:]]
+    end = next((number for number, line in enumerate(lines[start:]) if not line.startswith("|")), len(rows))
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:end]]
+
+
+def test_the_readme_shows_the_numbers_of_the_reference():
+    measured = table(ROOT / "results" / "reference" / "quickstart" / "tables" / "summary.md", "cell")
+    shown = table(ROOT / "README.md", "cell")
+    assert [row["cell"] for row in shown] == [row["cell"] for row in measured]
+    for row, reference in zip(shown, measured, strict=True):
+        assert row["accuracy [%]"] == reference["accuracy [%]"]
+        assert row["p50 [ms]"] == reference["p50 [ms]"]
+        assert row["edge energy [mJ], emulated"] == reference["energy (emulated) [mJ]"]
+        assert row["payload up [B]"].removesuffix(".0") == reference["payload up [B]"].removesuffix(".0")
