@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 import testbed
@@ -55,7 +56,7 @@ def code() -> CodeRef:
 
 
 def digest(root: Path) -> str:
-    """The hash of the measuring sources below a folder, and of the plug-ins that measure."""
+    """The hash of the measuring sources below a folder, and of the modules of plug-ins that measure."""
     sources = [[path.relative_to(root).as_posix(), file_digest(path)] for path in measuring(root)]
     return document_digest([sources, sorted(_plugins())])
 
@@ -71,4 +72,7 @@ def measuring(root: Path) -> list[Path]:
 def _plugins() -> Iterator[list[str]]:
     for group in PLUGINS:
         for point in entry_points(group=group):
-            yield [group, point.name, point.value, "" if point.dist is None else point.dist.version]
+            module = find_spec(point.module)
+            source = None if module is None or module.origin is None else Path(module.origin)
+            release = "" if point.dist is None else point.dist.version
+            yield [group, point.name, point.value, release, file_digest(source) if source and source.is_file() else ""]

@@ -64,7 +64,7 @@ class Scenario(Strict):
         "sample once",
     )
     warmup: int = pydantic.Field(default=20, ge=1)
-    timeout_ms: int = pydantic.Field(default=5000, ge=1)
+    timeout_ms: int = pydantic.Field(default=5000, ge=1, description="for a whole request")
 
 
 class CellSpec(Strict):

@@ -68,13 +68,14 @@ class Uplink:
         self._meter.give_up()
         self._client.renew()
 
-    def spent(self) -> Wire | None:
-        """What was on the wire since the last reading; None where a connection was lost with its counters."""
+    def spent(self) -> Wire:
+        """What was on the wire since the last reading.
+
+        Raises:
+            LinkError: a connection was lost meanwhile, and its counters with it.
+        """
         before = self.counters
-        try:
-            self.counters = self._meter.read()
-        except LinkError:
-            return None
+        self.counters = self._meter.read()
         return Wire(self.counters.tx_bytes - before.tx_bytes, self.counters.rx_bytes - before.rx_bytes)
 
     def close(self) -> None:

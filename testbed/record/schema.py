@@ -21,8 +21,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `network_ms` is the sum over timesteps of (round trip − cloud duration), so it needs no
     synchronised clocks. `wire_*_bytes` are what the kernel counted for the data connection:
-    payload, header, ZMTP and CURVE framing, TCP and IP headers; None where the connection was lost
-    during the request and its counters with it. `reason` says why a request is not `ok`, else None.
+    payload, header, ZMTP and CURVE framing, TCP and IP headers; None where the connection was lost,
+    and its counters with it, since the request before. `reason` says why a request is not `ok`, else None.
     """
 
     request_id: int

@@ -74,11 +74,11 @@ class Answering:
         if self._uplink is None:
             return Wire(0, 0)
         try:
-            if request.steps and not request.complete and outcome != "timeout":
+            if request.steps and not request.complete:
                 self._uplink.end(request.number)
             return self._uplink.spent()
         except LinkError as error:
-            self._station.event("link_failed", request=request.number, message=str(error))
+            self._station.event("connection_lost", request=request.number, message=str(error))
             return None
         finally:
             if outcome == "timeout":

@@ -18,6 +18,7 @@ class Relay:
         self._target = port
         self._carriers: list[_Carrier] = []
         self._lock = threading.Lock()
+        self._counted = threading.Condition(self._lock)
         self._flowing = threading.Event()
         self._flowing.set()
         self._swallows = False
@@ -64,6 +65,11 @@ class Relay:
         self._swallows, self._bytes_per_s = False, None
         self._flowing.set()
 
+    def wait_for(self, connections: int, seconds: float = 5.0) -> None:
+        """Wait until so many connections were taken in all."""
+        with self._counted:
+            assert self._counted.wait_for(lambda: self.accepted >= connections, seconds)
+
     def close(self) -> None:
         """End."""
         self.heal()
@@ -82,6 +88,7 @@ class Relay:
                 carrier = _Carrier(near, far, swallows=self._swallows)
                 self._carriers.append(carrier)
                 self.accepted += 1
+                self._counted.notify_all()
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=(carrier, *pair), daemon=True).start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.campaign import provenance
+from tests.devices.base.installed import install
 
 ROOT = Path(__file__).parents[3]
 ALIKE = ("testbed/version.py",)
@@ -66,6 +68,18 @@ def test_a_file_that_is_new_or_gone_changes_the_hash(sources: Path) -> None:
     (sources / "testbed" / "link" / "clock.py").unlink()
     hashes.append(provenance.digest(sources))
     assert len(set(hashes)) == 3
+
+
+@pytest.mark.parametrize(("group", "measures"), [("testbed.codecs", True), ("testbed.figures", False)])
+def test_a_package_that_adds_what_measures_is_part_of_the_code(tmp_path: Path, monkeypatch, group, measures) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = [provenance.digest(ROOT)]
+    install(tmp_path, "lab-extras", {group: "extra = extras_of_a_lab:EXTRA"}, {"extras_of_a_lab.py": "EXTRA = 1\n"})
+    importlib.invalidate_caches()
+    hashes.append(provenance.digest(ROOT))
+    edit(tmp_path / "extras_of_a_lab.py")
+    hashes.append(provenance.digest(ROOT))
+    assert len(set(hashes)) == (3 if measures else 1)
 
 
 def test_everything_that_a_worker_loads_is_covered() -> None:
