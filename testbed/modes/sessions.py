@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from testbed.link.kinds import FrameError
 
@@ -13,19 +13,13 @@ MAX_SESSIONS = 256
 """An edge that never ends its requests must not fill the cloud's memory: the oldest session goes first."""
 
 
-class Session(NamedTuple, Generic[StateT]):
-    """The timestep that comes next, and the state that it starts from."""
-
-    next_timestep: int
-    state: StateT
-
-
 class Sessions(Generic[StateT]):
     """The sessions of all edges. An edge that connects anew is a new peer, so its earlier requests end here."""
 
     def __init__(self, timesteps: int) -> None:
         self._timesteps = timesteps
-        self._sessions: OrderedDict[tuple[bytes, int], Session[StateT]] = OrderedDict()
+        # By peer and request: the timestep that comes next, and the state that it starts from.
+        self._sessions: OrderedDict[tuple[bytes, int], tuple[int, StateT]] = OrderedDict()
 
     def state(self, peer: bytes, request: int, timestep: int) -> StateT:
         """The state that a timestep after the first one starts from.
@@ -36,18 +30,17 @@ class Sessions(Generic[StateT]):
         session = self._sessions.get((peer, request))
         if session is None:
             raise FrameError("unknown_session", f"request {request} has no session here")
-        if timestep != session.next_timestep:
-            raise FrameError(
-                "bad_timestep", f"request {request} is at timestep {session.next_timestep}, not {timestep}"
-            )
-        return session.state
+        next_timestep, state = session
+        if timestep != next_timestep:
+            raise FrameError("bad_timestep", f"request {request} is at timestep {next_timestep}, not {timestep}")
+        return state
 
     def keep(self, peer: bytes, request: int, timestep: int, state: StateT) -> None:
         """Keep the state after a timestep; after the last one nothing is kept."""
         if timestep + 1 == self._timesteps:
             self.end(peer, request)
             return
-        self._sessions[peer, request] = Session(timestep + 1, state)
+        self._sessions[peer, request] = (timestep + 1, state)
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
 

@@ -11,19 +11,11 @@ from spikingjelly.activation_based import functional
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.architecture import feature_shape
 from testbed.snn.backbones import direct_code, resnet18
-from testbed.snn.export import (
-    WEIGHT_GRID_BITS,
-    Stem,
-    Whole,
-    cloud_part,
-    deployable,
-    edge_part,
-    export_graph,
-    full_part,
-    step_graph,
-)
+from testbed.snn.deployable import WEIGHT_GRID_BITS, deployable
+from testbed.snn.export import export_graph
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
+from testbed.snn.stepgraph import Stem, Whole, cloud_part, edge_part, full_part, step_graph
 
 T = 4
 SPLITS = ("stem", "stage1", "stage2", "stage3", "stage4")
