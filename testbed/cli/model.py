@@ -85,7 +85,7 @@ def evaluate(
 ) -> None:
     """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
     from testbed.snn.evaluate import evaluate as run_evaluation
-    from testbed.snn.evaluate import table, write_rows
+    from testbed.snn.evaluation import table, write_rows
 
     rows = []
     for recipe in recipes:

@@ -73,8 +73,8 @@ def _exporting(models: Path, recipe: Recipe) -> AbstractContextManager[None]:
 
 
 def _export(recipe_path: Path, recipe: Recipe, models: Path, data: Path | None) -> list[Path]:
+    from testbed.snn.build import build
     from testbed.snn.export import write_artefact
-    from testbed.snn.training import build
 
     dataset = load(recipe.dataset, data)
     networks = build(recipe, dataset)
@@ -107,8 +107,8 @@ def deployable_networks(recipe_path: Path, models: Path, dataset: Dataset) -> di
     Raises:
         ModelError: there are no trained weights of this recipe.
     """
-    from testbed.snn.export import deployable
-    from testbed.snn.training import build
+    from testbed.snn.build import build
+    from testbed.snn.deployable import deployable
 
     recipe = load_recipe(recipe_path)
     networks = build(recipe, dataset)
@@ -173,7 +173,7 @@ def _teacher(recipe_path: Path, recipe: Recipe, models: Path, dataset: Dataset) 
     """
     if recipe.training.teacher is None:
         return None
-    from testbed.snn.training import build
+    from testbed.snn.build import build
 
     path = Path(os.path.normpath(recipe_path.parent / recipe.training.teacher))
     teacher = load_recipe(path)

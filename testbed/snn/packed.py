@@ -1,6 +1,6 @@
 """Trained weights in the fewest bytes that keep their answers: integers of the deployed network, compressed.
 
-What is deployed has batch norm folded in and lies on a grid of 2^-12 (`testbed.snn.export`), so int16 holds it.
+What is deployed has batch norm folded in and lies on a grid of 2^-12 (`testbed.snn.deployable`), so int16 holds it.
 The large layers are rounded further, to a power of two that is a small share of their weights' spread. Such a grid is
 part of the finer one, and the low bits that it drops are most of what a compressor could not shrink.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.snn.checkpoint import FULL
-from testbed.snn.export import WEIGHT_GRID_BITS, deployable
+from testbed.snn.deployable import WEIGHT_GRID_BITS, deployable
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, recipe_digest
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from testbed.snn.network import Network
 from testbed.snn.neurons import fuse
-from testbed.snn.recipe import DistillSpec, PhaseSpec, Recipe
+from testbed.snn.recipe import Recipe
+from testbed.snn.training_spec import DistillSpec, PhaseSpec
 
 WARMUP_SHARE = 0.05
 """Share of a phase's steps over which the learning rate rises from zero."""

@@ -7,57 +7,30 @@ checkpoint holds the job that is running: a training that is started again goes 
 from __future__ import annotations
 
 import ctypes
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from testbed.data.datasets import Dataset
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.record.log import write_json
-from testbed.snn.backbones import Backbone, resnet18, vgg16
 from testbed.snn.batches import Augmentation, Batches
+from testbed.snn.build import build
 from testbed.snn.checkpoint import FULL, SafetensorsIO, load_weights, save_weights
-from testbed.snn.epochs import Epochs, Report
-from testbed.snn.network import Bottleneck, Network, Normalize
-from testbed.snn.neurons import Neuron
+from testbed.snn.epochs import Epochs, Keeper, Report
+from testbed.snn.network import Network
 from testbed.snn.phase import JOB_KEY, Phase
 from testbed.snn.processes import Group
-from testbed.snn.recipe import PhaseSpec, Recipe, recipe_digest
+from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.training_spec import PhaseSpec
 
 PHASE_NAME = "phase"
 """Lightning's checkpoint of the phase that is being trained, rewritten after every epoch."""
 
-STATISTICS_SAMPLES = 5000
-"""Inputs, evenly spaced over the training set, whose pixels give the normalisation."""
-
 PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
-
-
-KEEPING_SHARE = 0.1
-"""The most of the time that may go into writing checkpoints; on a fast GPU not every epoch is worth one."""
-
-
-class Keeper(ModelCheckpoint):
-    """Lightning's checkpoint of the last epoch, but for those that ended too soon after the one before."""
-
-    _took_s = 0.0
-    _kept_at = 0.0
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keep the epoch, if that takes little of the time that training takes."""
-        began = time.monotonic()
-        if began - self._kept_at < self._took_s / KEEPING_SHARE:
-            return
-        super().on_train_epoch_end(trainer, pl_module)
-        self._kept_at = time.monotonic()
-        self._took_s = self._kept_at - began
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,48 +39,6 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     recipe: str
     jobs_done: int = 0
     trained: list[str] = []
-
-
-def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
-    """The recipe's untrained networks: `full`, and one per variant, cut and with its bottleneck.
-
-    Raises:
-        DataError: the data set's event frames are not as many as the recipe's timesteps.
-    """
-    inputs = dataset.train.images
-    if inputs.ndim == 5 and inputs.shape[1] != recipe.timesteps:
-        raise DataError(f"{dataset.name}: {inputs.shape[1]} frames, but the recipe has {recipe.timesteps} timesteps")
-    torch.manual_seed(recipe.training.seed)
-    sample = inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)].astype(np.float64) / 255.0
-    axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
-    mean, std = sample.mean(axis=axes), sample.std(axis=axes)
-    spec = recipe.backbone
-    lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
-    backbone = _backbone(recipe, len(dataset.classes), lif)
-    full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
-    networks = {FULL: full}
-    for name, variant in recipe.variants.items():
-        bottleneck = None
-        if variant.bottleneck is not None:
-            feature = recipe.feature_shape(variant)
-            told = variant.bottleneck
-            bottleneck = Bottleneck(
-                feature[0],
-                *told.resolve(feature),
-                lif,
-                layers=told.layers,
-                hidden=told.hidden,
-                decoder_hidden=told.decoder_hidden,
-            )
-        networks[name] = full.cut(variant.split, bottleneck)
-    return networks
-
-
-def _backbone(recipe: Recipe, classes: int, lif: Neuron) -> Backbone:
-    spec, channels = recipe.backbone, recipe.dataset.channels
-    if spec.name == "vgg16":
-        return vgg16(spec.width, channels, classes, lif)
-    return resnet18(spec.width, channels, classes, lif, spec.shortcut or "membrane")
 
 
 def train(

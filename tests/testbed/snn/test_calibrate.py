@@ -16,10 +16,10 @@ from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card, write_card
 from testbed.snn import artefact, validation
 from testbed.snn import calibrate as calibration
+from testbed.snn.build import build
 from testbed.snn.calibrate import Settings, calibrate, calibration_rows, exit_block, search
 from testbed.snn.checkpoint import save_checkpoint
 from testbed.snn.recipe import load_recipe
-from testbed.snn.training import build
 from testbed.snn.validation import DOCUMENT
 
 T, CLASSES, SAMPLES = 4, 3, 300

@@ -11,10 +11,10 @@ from spikingjelly.activation_based import functional
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.snn import packed
-from testbed.snn.export import deployable
+from testbed.snn.build import build
+from testbed.snn.deployable import deployable
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, load_recipe
-from testbed.snn.training import build
 from tests.testbed.snn.made import recipe_file, stripes, trained
 
 BACKBONE = {"train": "backbone", "epochs": 2, "lr": 0.01}

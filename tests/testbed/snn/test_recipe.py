@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from testbed.errors import ExperimentError
-from testbed.snn.recipe import BottleneckSpec, Recipe, load_recipe, reachable, recipe_digest
+from testbed.snn.network_spec import BottleneckSpec, reachable
+from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 RECIPE = {
     "name": "small",
