@@ -8,6 +8,8 @@ from typing import TypeAlias
 Table: TypeAlias = tuple[list[str], list[list[str]]]
 """A table as plain data: headers, and rows of texts."""
 
+_MOST_DIGITS = 6
+
 
 def number(value: float | None, digits: int) -> str:
     """Fixed digits after the point; blank for None; never a negative zero."""
@@ -23,7 +25,9 @@ def plus_minus(mean: float, half: float | None) -> str:
     """A mean and its half-width to the same digits: three of the mean, one of the half-width at least."""
     if half is None:
         return significant(mean)
-    digits = max(_digits(mean), 0 if half <= 0 else min(6, math.ceil(-math.log10(half))))
+    wanted = 0 if half <= 0 else math.ceil(-math.log10(half))
+    # Below a millionth there is nothing but rounding.
+    digits = max(_digits(mean), wanted if wanted <= _MOST_DIGITS else 0)
     return f"{number(mean, digits)} ± {number(half, digits)}"
 
 

@@ -27,7 +27,9 @@ MEASURES = (
     "testbed/record/schema.py",
     "testbed/runtime",
     "testbed/snn/artefact.py",
+    "testbed/snn/deployable.py",
     "testbed/snn/export.py",
+    "testbed/snn/stepgraph.py",
     "testbed/worker",
 )
 """What decides the numbers: all that runs on a node, the order of a repeat, and the export of the networks."""

@@ -23,15 +23,20 @@ def train(
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node; 0: every GPU, or one on a CPU")] = 0,
     nodes: Annotated[int, typer.Option(help="nodes that train together, under torchrun or Slurm")] = 1,
+    no_export: Annotated[
+        bool, typer.Option("--no-export", help="keep the weights alone; step graphs are exported when first needed")
+    ] = False,
 ) -> None:
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
+    from testbed.snn.artefact import weights_of
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
 
     console.quiet = not is_first_process()
-    for line in describe(load_recipe(recipe)):
+    spec, models = load_recipe(recipe), ResultsFolder(results).models
+    for line in describe(spec):
         console.print(line, highlight=False)
     with progress() as bar:
         task = bar.add_task("preparing", total=None)
@@ -45,12 +50,21 @@ def train(
         hardware = Hardware(accelerator, devices or "auto", nodes)
         try:
             folders = run_training(
-                recipe, ResultsFolder(results).models, data, report, retrain=retrain, hardware=hardware
+                recipe,
+                models,
+                data,
+                report,
+                retrain=retrain,
+                hardware=hardware,
+                export_graphs=not no_export,
             )
         except KeyboardInterrupt:
             if is_first_process():
                 complain("interrupted; the same command goes on from the last whole epoch", style="red")
             raise typer.Exit(EXIT_ABORTED) from None
+    if not folders:
+        console.print(f"weights: {weights_of(recipe, spec, models)}", highlight=False, soft_wrap=True)
+        return
     table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
     for folder in folders:
         card = load_card(folder)
@@ -71,7 +85,7 @@ def evaluate(
 ) -> None:
     """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
     from testbed.snn.evaluate import evaluate as run_evaluation
-    from testbed.snn.evaluate import table, write_rows
+    from testbed.snn.evaluation import table, write_rows
 
     rows = []
     for recipe in recipes:

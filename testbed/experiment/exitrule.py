@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -13,20 +12,17 @@ from testbed.experiment.labels import label
 from testbed.experiment.spec import CellSpec, ModelRef
 from testbed.link.messages import ExitConfig
 from testbed.modes import facts_of
+from testbed.record.documents import ExitDocument
 from testbed.runtime.artefact import ModelCard
 from testbed.snn.calibrate import Settings, calibrate
 
 
 @dataclass(frozen=True)
 class ExitRule:
-    """What the edge is told, and what the manifest says of it.
-
-    `document` has `policy`, `accumulate`, one of `threshold` and `thresholds`, and `calibrated`: what was asked, from
-    which samples and artefact the numbers come and what they do there; None where the experiment gives the numbers.
-    """
+    """What the edge is told, and what the manifest says of it."""
 
     config: ExitConfig
-    document: dict[str, Any]
+    document: ExitDocument
 
 
 def resolve(spec: CellSpec, model: ModelRef, models: Path, data: Path | None, card: ModelCard) -> ExitRule | None:
@@ -38,18 +34,17 @@ def resolve(spec: CellSpec, model: ModelRef, models: Path, data: Path | None, ca
     """
     if spec.exit is None:
         return None
-    document = spec.exit.model_dump(mode="json", exclude={"calibrate"})
     aim = spec.exit.calibrate
     if aim is None:
         try:
             thresholds = spec.exit.at(card.timesteps)
         except ExperimentError as error:
             raise ExperimentError(f"{label(spec, card.compression or 32.0)}: {error}") from error
-        document["calibrated"] = None
+        document = msgspec.convert(spec.exit.model_dump(mode="json", exclude={"calibrate"}), ExitDocument)
     else:
         settings = Settings(network=facts_of(spec.mode).network, **aim.model_dump())
         found = calibrate(model.recipe, model.variant, models, data, settings)
         thresholds = found.thresholds
-        document |= {**found.rule, "calibrated": msgspec.to_builtins(found)}
-    config = ExitConfig(policy=document["policy"], accumulate=document["accumulate"], thresholds=thresholds)
+        document = ExitDocument(**found.rule, calibrated=msgspec.to_builtins(found))
+    config = ExitConfig(policy=document.policy, accumulate=document.accumulate, thresholds=thresholds)
     return ExitRule(config, document)

@@ -73,8 +73,8 @@ def _exporting(models: Path, recipe: Recipe) -> AbstractContextManager[None]:
 
 
 def _export(recipe_path: Path, recipe: Recipe, models: Path, data: Path | None) -> list[Path]:
+    from testbed.snn.build import build
     from testbed.snn.export import write_artefact
-    from testbed.snn.training import build
 
     dataset = load(recipe.dataset, data)
     networks = build(recipe, dataset)
@@ -107,8 +107,8 @@ def deployable_networks(recipe_path: Path, models: Path, dataset: Dataset) -> di
     Raises:
         ModelError: there are no trained weights of this recipe.
     """
-    from testbed.snn.export import deployable
-    from testbed.snn.training import build
+    from testbed.snn.build import build
+    from testbed.snn.deployable import deployable
 
     recipe = load_recipe(recipe_path)
     networks = build(recipe, dataset)
@@ -124,12 +124,14 @@ def train(
     *,
     retrain: bool = False,
     hardware: Hardware | None = None,
+    export_graphs: bool = True,
 ) -> list[Path]:
     """Train a recipe (unless its checkpoint ships with it) and export its variants.
 
     Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside
     and begins anew; the training it replaces is kept beside it. Where several processes train together, the
-    first of them exports and returns the folders.
+    first of them exports and returns the folders. Without `export_graphs` nothing is exported: `ensure` does it when
+    an experiment first asks for a variant.
     """
     recipe = load_recipe(recipe_path)
     folder = models / recipe.name / "training"
@@ -142,17 +144,50 @@ def train(
         dataset = load(recipe.dataset, data) if is_first_process() else None
         with together(hardware or Hardware()) as group:
             dataset = dataset or load(recipe.dataset, data)
-            networks = run(recipe, dataset, folder, report, group, anew=retrain)
+            teacher = _teacher(recipe_path, recipe, models, dataset)
+            networks = run(recipe, dataset, folder, report, group, anew=retrain, teacher=teacher)
         if not group.first:
             return []
         save_checkpoint(networks, recipe, folder / "checkpoint.safetensors")
         if recipe.checkpoint is not None:
-            target = recipe_path.parent / recipe.checkpoint
-            target.write_bytes((folder / "checkpoint.safetensors").read_bytes())
-    return export(recipe_path, models, data)
+            _ship(networks, recipe, recipe_path.parent / recipe.checkpoint, folder / "checkpoint.safetensors")
+    return export(recipe_path, models, data) if export_graphs else []
 
 
-def _checkpoint(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
+def _ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint: Path) -> None:
+    """Put what was trained beside the recipe: whole, or packed where the name says so."""
+    from testbed.snn import packed
+
+    if target.suffix != packed.SUFFIX:
+        target.write_bytes(checkpoint.read_bytes())
+        return
+    kept = {name: net for name, net in networks.items() if name == "full" or net.bottleneck is not None}
+    packed.pack({name: packed.coarsened(network) for name, network in kept.items()}, recipe, target)
+
+
+def _teacher(recipe_path: Path, recipe: Recipe, models: Path, dataset: Dataset) -> Network | None:
+    """The trained network of the recipe that this one learns from, if there is one.
+
+    Raises:
+        ModelError: it is not trained yet, or knows other classes or inputs.
+    """
+    if recipe.training.teacher is None:
+        return None
+    from testbed.snn.build import build
+
+    path = Path(os.path.normpath(recipe_path.parent / recipe.training.teacher))
+    teacher = load_recipe(path)
+    if teacher.backbone.neuron != "relu" or teacher.dataset != recipe.dataset:
+        raise ModelError(f"{recipe_path}: {path} cannot teach it: a teacher is a relu network on the same data set")
+    if not weights_of(path, teacher, models).exists():
+        raise ModelError(f"{recipe_path}: its teacher is not trained yet; first: testbed train {path}")
+    networks = build(teacher, dataset)
+    _read_weights(path, teacher, models, networks)
+    return networks["full"]
+
+
+def weights_of(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
+    """Where a recipe's trained weights lie, or will lie."""
     if recipe.checkpoint is not None:
         return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
     return models / recipe.name / "training" / "checkpoint.safetensors"
@@ -160,15 +195,16 @@ def _checkpoint(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
 
 def _weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | None:
     """What an artefact was made from: the recipe and the weights; None where there are no weights."""
-    path = _checkpoint(recipe_path, recipe, models)
+    path = weights_of(recipe_path, recipe, models)
     return f"{recipe_digest(recipe)[:16]}-{file_digest(path)[:16]}" if path.exists() else None
 
 
 def _read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
+    from testbed.snn import packed
     from testbed.snn.checkpoint import load_checkpoint
 
-    path = _checkpoint(recipe_path, recipe, models)
+    path = weights_of(recipe_path, recipe, models)
     if not path.exists():
         raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
-    load_checkpoint(networks, recipe, path)
+    (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)
     return path.name

@@ -14,17 +14,25 @@ from typing import Any, TypeAlias
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from spikingjelly.activation_based import functional
 
 from testbed.data.datasets import Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.snn.network import Network
-from testbed.snn.recipe import PhaseSpec, Recipe
+from testbed.snn.recipe import Recipe
+from testbed.snn.training_spec import PhaseSpec
 
 REPORT_EVERY = 10
 """Steps between two looks at the loss: each waits for the GPU and asks all processes."""
+
+
+KEEPING_SHARE = 0.1
+"""The most of the time that may go into writing checkpoints; on a fast GPU not every epoch is worth one."""
+
+BATCH, GPU_BATCH = 128, 1000
+"""Samples that are validated together."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,8 @@ class Epochs(Callback):
             return
         seconds = time.monotonic() - self._started
         network = pl_module.network
-        validation = accuracy_per_timestep(network, self._validation, self._recipe.timesteps)
+        with trainer.precision_plugin.forward_context():
+            validation = accuracy_per_timestep(network, self._validation, self._recipe.timesteps)
         row = {
             "network": self._name,
             "phase": self._phase.train,
@@ -133,10 +142,27 @@ class Epochs(Callback):
             logger.log_metrics(reached, trainer.global_step)
 
 
-def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int = 128) -> list[float]:
+class Keeper(ModelCheckpoint):
+    """Lightning's checkpoint of the last epoch, but for those that ended too soon after the one before."""
+
+    _took_s = 0.0
+    _kept_at = 0.0
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the epoch, if that takes little of the time that training takes."""
+        began = time.monotonic()
+        if began - self._kept_at < self._took_s / KEEPING_SHARE:
+            return
+        super().on_train_epoch_end(trainer, pl_module)
+        self._kept_at = time.monotonic()
+        self._took_s = self._kept_at - began
+
+
+def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int | None = None) -> list[float]:
     """Accuracy of the mean logits after each timestep 1..T."""
     network.eval()
     device = next(network.parameters()).device
+    batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
     correct = torch.zeros(timesteps, dtype=torch.int64)
     with torch.inference_mode():
         for start in range(0, len(samples), batch):

@@ -1,166 +1,37 @@
-"""Export of a trained network to step graphs `(x, *state) → (y, *state')` and their artefact folder.
-
-Batch norm is folded into the convolutions and the weights are rounded to multiples of 2^-12. Spikes are
-zeros and ones, so every sum a convolution forms is then a multiple of 2^-12 that float32 holds exactly, in any
-order of summation: a graph gives the same spikes, bit for bit, whichever processor or library runs it.
-"""
+"""Export of a trained network: its step graphs as ONNX, its weights, and `model.yaml`, in the folder of an artefact."""
 
 from __future__ import annotations
 
 import copy
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from spikingjelly.activation_based import base, functional, neuron
+from spikingjelly.activation_based import functional
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.runtime.artefact import ModelCard, write_card
+from testbed.snn.deployable import deployable
 from testbed.snn.epochs import accuracy_per_timestep
 from testbed.snn.network import Network
+from testbed.snn.network_spec import VariantSpec
 from testbed.snn.opcount import count_operations
-from testbed.snn.recipe import Recipe, VariantSpec, recipe_digest
+from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.stepgraph import Stem, Whole, cloud_part, edge_part, full_part, step_graph
 
-WEIGHT_GRID_BITS = 12
 OPSET = 20
 
 RATE_SAMPLES = 2000
 RATE_BATCH = 32
 RATE_DIGITS = 6
-
-
-def deployable(network: Network) -> Network:
-    """A copy in evaluation mode with batch norm folded and every weight on the grid.
-
-    This is the network that the step graphs compute; it runs in SpikingJelly like the trained one.
-    """
-    folded = copy.deepcopy(network).cpu().eval()
-    _fold(folded)
-    with torch.no_grad():
-        for parameter in folded.parameters():
-            parameter.copy_(torch.round(parameter * 2.0**WEIGHT_GRID_BITS) * 2.0**-WEIGHT_GRID_BITS)
-    return folded
-
-
-def _fold(module: nn.Module) -> None:
-    """Fold every (convolution, batch norm) pair below a module, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.Sequential) and len(child) == 2 and isinstance(child[1], nn.BatchNorm2d):
-            transposed = isinstance(child[0], nn.ConvTranspose2d)
-            setattr(module, name, fuse_conv_bn_eval(cast(Any, child[0]), child[1], transpose=transposed))
-        else:
-            _fold(child)
-
-
-class StepGraph(nn.Module):
-    """A part of a network with its neurons' state on the outside, for export and for comparison.
-
-    `forward(x, *state)` returns `(y, *state')`; state tensors are membrane potentials [N, C, H, W].
-    """
-
-    def __init__(self, part: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        functional.reset_net(part)
-        functional.set_step_mode(part, "s")
-        self.part = part
-        self._step = base.to_functional_forward(part, forward)
-
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """One timestep."""
-        outputs, states = self._step((x,), state)
-        return (outputs[0], *cast(tuple[Tensor, ...], states))
-
-    def initial_state(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Zero potentials of the right shapes, found by running one timestep on `x`."""
-        functional.reset_net(self.part)
-        with torch.no_grad():
-            _, states = self._step((x,), tuple(base.extract_memories(self.part)))
-        functional.reset_net(self.part)
-        return tuple(torch.zeros_like(cast(Tensor, state)) for state in states)
-
-
-class _Part(nn.Module):
-    """Some modules of a network under one roof, so that only their neurons count as state."""
-
-    def __init__(self, modules: Sequence[nn.Module], run: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(modules)
-        self.run = run
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(x)
-
-
-def edge_part(network: Network) -> nn.Module:
-    """Layers up to the split and the encoder; the code leaves as uint8 zeros and ones."""
-    backbone = network.backbone
-    names = list(backbone.segments)
-    kept = [backbone.segments[name] for name in names[: names.index(cast(str, network.split)) + 1]]
-    encoder = [] if network.bottleneck is None else [network.bottleneck.encoder]
-    return _Part([*kept, *encoder], lambda x: network.edge(x).to(torch.uint8))
-
-
-def cloud_part(network: Network) -> nn.Module:
-    """The decoder and the layers after the split; the code comes as uint8."""
-    backbone = network.backbone
-    names = list(backbone.segments)
-    kept = [backbone.segments[name] for name in names[names.index(cast(str, network.split)) + 1 :]]
-    decoder = [] if network.bottleneck is None else [network.bottleneck.decoder]
-    return _Part([*decoder, *kept, backbone.head], lambda code: network.cloud(code.to(torch.float32)))
-
-
-def full_part(network: Network) -> nn.Module:
-    """Every layer after the stem."""
-    backbone = network.backbone
-    return _Part([*backbone.segments.values(), backbone.head], backbone.forward)
-
-
-class Stem(nn.Module):
-    """What comes before the first neuron: an image or one frame of events [1, C, H, W] to its input current."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network.current(images)
-
-
-class Whole(nn.Module):
-    """All T timesteps in one call, layer by layer: each layer's weights are read once for all timesteps.
-
-    From a still image [1, C, H, W] or event frames [1, T, C, H, W] to logits [T, 1, K].
-    """
-
-    def __init__(self, network: Network, timesteps: int) -> None:
-        super().__init__()
-        self.network, self.timesteps = network, timesteps
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        functional.reset_net(self.network)
-        return cast(Tensor, self.network(inputs, self.timesteps))
-
-
-def step_graph(network: Network, part: Callable[[Network], nn.Module]) -> StepGraph:
-    """A part of a deployable network as a step graph; the network given is left as it is."""
-    module = part(_single_step(network))
-    return StepGraph(module, cast(_Part, module).forward)
-
-
-def _single_step(network: Network) -> Network:
-    duplicate = copy.deepcopy(network)
-    functional.reset_net(duplicate)
-    functional.set_step_mode(duplicate, "s")
-    return duplicate
 
 
 def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
@@ -184,9 +55,24 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
                 verbose=False,
             )
         assert program is not None
-        program.save(path)
+        model = program.model_proto
     except Exception as error:
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
+    _forget_origin(model)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def _forget_origin(message: Any) -> None:
+    """Drop what the exporter noted of its sources, such as stack traces with the paths of this machine.
+
+    An artefact's hash, and with it a cell's, must not depend on where the repository lies.
+    """
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _forget_origin(part)
 
 
 def export_network(network: Network, full: Network, timesteps: int, sample: Tensor, folder: Path) -> None:
@@ -257,10 +143,10 @@ def write_artefact(
             feature_shape=list(feature),
             code_shape=list(code),
             bottleneck=variant.bottleneck is not None,
-            compression=32 * _size(feature) / _size(code),
+            compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
-                "full": _accuracy(full, dataset.test, recipe.timesteps),
-                "split": _accuracy(network, dataset.test, recipe.timesteps),
+                "full": accuracy_per_timestep(full, dataset.test, recipe.timesteps),
+                "split": accuracy_per_timestep(network, dataset.test, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
             op_counts=count_operations(network, full, dataset.test, recipe.timesteps),
@@ -288,28 +174,3 @@ def code_rates(network: Network, samples: Samples, timesteps: int, limit: int = 
             functional.reset_net(network)
             rates = rates + code.double().mean((1, 3, 4)) * (len(inputs) / len(order))
     return [[round(rate, RATE_DIGITS) for rate in step] for step in rates.tolist()]
-
-
-def _size(shape: Sequence[int]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
-
-
-def _accuracy(network: Network, samples: Samples, timesteps: int) -> list[float]:
-    return accuracy_per_timestep(network, samples, timesteps)
-
-
-__all__ = [
-    "StepGraph",
-    "cloud_part",
-    "deployable",
-    "edge_part",
-    "export_graph",
-    "export_network",
-    "full_part",
-    "neuron",
-    "step_graph",
-    "write_artefact",
-]

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from testbed.snn.backbones import Backbone, direct_code
+from testbed.snn.backbones import Backbone, conv_bn, direct_code
 from testbed.snn.neurons import Neuron
 
 PIXEL_LIMIT = 16.0
@@ -38,34 +38,79 @@ class Normalize(nn.Module):
         return torch.round(limited * 2.0**PIXEL_GRID_BITS) * 2.0**-PIXEL_GRID_BITS
 
 
+def _expand(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        layer.ConvTranspose2d(inputs, outputs, 2 * stride, stride, padding=stride // 2, bias=False, step_mode="m"),
+        layer.BatchNorm2d(outputs, step_mode="m"),
+    )
+
+
+def _shrink(inputs: int, outputs: int, stride: int, layers: int, hidden: int, lif: Neuron) -> nn.Sequential:
+    """Halve the side until it is that of the code, go on at that side, and end in the code's current."""
+    halvings = stride.bit_length() - 1
+    path: list[nn.Module] = []
+    for number in range(layers - 1):
+        path += [conv_bn(inputs if number == 0 else hidden, hidden, 3, 2 if number < halvings else 1), lif.build()]
+    return nn.Sequential(*path, conv_bn(hidden, outputs, 3))
+
+
+def _grow(inputs: int, outputs: int, stride: int, layers: int, hidden: int, lif: Neuron) -> nn.Sequential:
+    """The same backwards: layers at the code's side, then one for each doubling, the last to the features."""
+    doublings = stride.bit_length() - 1
+    path: list[nn.Module] = []
+    for number in range(layers - 1):
+        first = inputs if number == 0 else hidden
+        doubles = number >= layers - doublings
+        path += [_expand(first, hidden, 2) if doubles else conv_bn(first, hidden, 3), lif.build()]
+    last = _expand(hidden, outputs, 2) if doublings else conv_bn(hidden, outputs, 3)
+    return nn.Sequential(*path, last)
+
+
+class Beside(nn.Module):
+    """Two ways from the same input to one current: a single layer, and a deep path that is added to it."""
+
+    def __init__(self, direct: nn.Module, deep: nn.Module) -> None:
+        super().__init__()
+        self.direct, self.deep = direct, deep
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sum of the two currents."""
+        return cast(Tensor, self.direct(x) + self.deep(x))
+
+
 class Bottleneck(nn.Module):
     """Learned spike-driven compression at a split, after NeuCODEX (arXiv 2509.19156).
 
     encoder: SN(BN(Conv)) from [C, H, W] to a binary code [C', H/stride, W/stride];
     decoder: SN(BN(ConvTranspose)) back to binary features, so the layers behind it see spikes as before.
+    With `layers` over 1, a path of so many spiking layers lies beside each of the two (`Beside`): one that halves the
+    side at each layer, and one that doubles it.
     """
 
-    def __init__(self, channels: int, code_channels: int, stride: int, lif: Neuron) -> None:
+    def __init__(
+        self,
+        channels: int,
+        code_channels: int,
+        stride: int,
+        lif: Neuron,
+        *,
+        layers: int = 1,
+        hidden: int | None = None,
+        decoder_hidden: int | None = None,
+    ) -> None:
         super().__init__()
         self.code_channels, self.stride = code_channels, stride
-        self.encoder = nn.Sequential(
-            nn.Sequential(
-                layer.Conv2d(
-                    channels, code_channels, 2 * stride + 1, stride, padding=stride, bias=False, step_mode="m"
-                ),
-                layer.BatchNorm2d(code_channels, step_mode="m"),
-            ),
-            lif.build(),
-        )
+        encode: nn.Module = conv_bn(channels, code_channels, 2 * stride + 1, stride)
         # The output is exactly stride times the code's side: (h-1)s - 2s/2 + 2s for even s.
-        expand: nn.Module = (
-            layer.Conv2d(code_channels, channels, 3, padding=1, bias=False, step_mode="m")
-            if stride == 1
-            else layer.ConvTranspose2d(
-                code_channels, channels, 2 * stride, stride, padding=stride // 2, bias=False, step_mode="m"
-            )
+        decode: nn.Module = (
+            conv_bn(code_channels, channels, 3) if stride == 1 else _expand(code_channels, channels, stride)
         )
-        self.decoder = nn.Sequential(nn.Sequential(expand, layer.BatchNorm2d(channels, step_mode="m")), lif.build())
+        if layers > 1:
+            between = hidden or 2 * channels
+            encode = Beside(encode, _shrink(channels, code_channels, stride, layers, between, lif))
+            decode = Beside(decode, _grow(code_channels, channels, stride, layers, decoder_hidden or between, lif))
+        self.encoder = nn.Sequential(encode, lif.build())
+        self.decoder = nn.Sequential(decode, lif.build())
 
     def code_shape(self, feature: tuple[int, int, int]) -> tuple[int, int, int]:
         """Shape (C', H', W') of the code for features of shape (C, H, W)."""

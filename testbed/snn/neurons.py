@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from spikingjelly.activation_based import neuron, surrogate
@@ -23,9 +23,15 @@ SURROGATES: dict[Surrogate, Callable[..., Any]] = {
 }
 
 
+SLOPES = {surrogate.ATan: 0, surrogate.Sigmoid: 1, surrogate.PiecewiseQuadratic: 2}
+"""What `testbed.snn.triton_lif` calls the surrogates' slopes."""
+
+
 @dataclass(frozen=True)
 class Neuron:
-    """v ← v − v/tau + x, hard reset to 0 at v ≥ 1; `surrogate` with its `alpha` is the gradient of the step.
+    """What stands behind every layer: a leaky integrate-and-fire neuron, or ReLU where `kind` says so.
+
+    v ← v − v/tau + x, hard reset to 0 at v ≥ 1; `surrogate` with its `alpha` is the gradient of the step.
 
     The input is not decayed (`decay_input=False`): with SpikingJelly's default each layer would see half
     its input at tau = 2, and deep narrow networks then fire too little to train well.
@@ -34,9 +40,12 @@ class Neuron:
     tau: float = 2.0
     surrogate: Surrogate = "atan"
     alpha: float = 2.0
+    kind: Literal["lif", "relu"] = "lif"
 
     def build(self) -> nn.Module:
-        """A new SpikingJelly LIF node in multi-step mode."""
+        """A new SpikingJelly LIF node in multi-step mode, or a ReLU."""
+        if self.kind == "relu":
+            return nn.ReLU()
         return FusedLIFNode(
             tau=self.tau,
             decay_input=False,
@@ -60,10 +69,9 @@ class FusedLIFNode(neuron.LIFNode):  # type: ignore[misc]
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """Input current [T, ...] to spikes [T, ...]."""
-        if not (self.fused and self.training):
+        if not (x_seq.is_cuda or (self.fused and self.training)):
             return cast(Tensor, super().multi_step_forward(x_seq))
-        slope = functools.partial(self.surrogate_function.backward, alpha=self.surrogate_function.alpha)
-        return cast(Tensor, _Fused.apply(x_seq, 1.0 - 1.0 / self.tau, slope))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _Fused.apply(x_seq, 1.0 - 1.0 / self.tau, self.surrogate_function))  # type: ignore[no-untyped-call]
 
 
 def fuse(network: nn.Module, fused: bool) -> None:
@@ -81,26 +89,60 @@ class _Fused(torch.autograd.Function):
     """LIF over time from a zero potential. The kernels see [T, M] in the order of memory, whatever the layout."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, decay: float, slope: Slope) -> Tensor:
+    def forward(ctx: Any, x: Tensor, decay: float, surrogate_function: Any) -> Tensor:
         order = _memory_order(x)
         rows = x.permute(order).contiguous()
-        try:
-            spikes, potentials = _kernel(_charge_and_fire)(rows.flatten(1), decay)
-        except TorchDynamoException as error:
-            raise ModelError(
-                "the fused neurons cannot be compiled: install a C++ compiler (CXX may name it), or set "
-                f"training.fused to false ({str(error).strip().splitlines()[0]})"
-            ) from error
+        forward, backward = _on_gpu() if x.is_cuda else _compiled()
+        spikes, potentials = forward(rows.flatten(1), decay)
         ctx.save_for_backward(potentials)
-        ctx.order, ctx.decay, ctx.slope = order, decay, slope
-        return cast(Tensor, spikes).view(rows.shape).permute(_inverse(order))
+        ctx.order, ctx.decay, ctx.surrogate_function, ctx.back = order, decay, surrogate_function, backward
+        return spikes.view(rows.shape).permute(_inverse(order))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (potentials,) = ctx.saved_tensors
         rows = gradient.permute(ctx.order).contiguous()
-        flowed = _kernel(_back_through_time)(rows.flatten(1), potentials, ctx.decay, ctx.slope)
-        return cast(Tensor, flowed).view(rows.shape).permute(_inverse(ctx.order)), None, None
+        flowed = ctx.back(rows.flatten(1), potentials, ctx.decay, ctx.surrogate_function)
+        return flowed.view(rows.shape).permute(_inverse(ctx.order)), None, None
+
+
+Forward: TypeAlias = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""Currents [T, M] and decay to spikes and the potentials before reset, both [T, M]."""
+
+Backward: TypeAlias = Callable[[Tensor, Tensor, float, Any], Tensor]
+"""Gradient of the spikes, potentials, decay and surrogate to the gradient of the currents, [T, M]."""
+
+
+@functools.cache
+def _on_gpu() -> tuple[Forward, Backward]:
+    """Kernels in Triton: imported where there is a GPU, since Triton has no other use here."""
+    from testbed.snn import triton_lif
+
+    def backward(gradient: Tensor, potentials: Tensor, decay: float, surrogate_function: Any) -> Tensor:
+        number = SLOPES[type(surrogate_function)]
+        return triton_lif.back_through_time(gradient, potentials, decay, number, surrogate_function.alpha)
+
+    return triton_lif.charge_and_fire, backward
+
+
+@functools.cache
+def _compiled() -> tuple[Forward, Backward]:
+    """Kernels that torch compiles for the CPU."""
+
+    def forward(x: Tensor, decay: float) -> tuple[Tensor, Tensor]:
+        try:
+            return cast(tuple[Tensor, Tensor], _kernel(_charge_and_fire)(x, decay))
+        except TorchDynamoException as error:
+            raise ModelError(
+                "the fused neurons cannot be compiled: install a C++ compiler (CXX may name it), or set "
+                f"training.fused to false ({str(error).strip().splitlines()[0]})"
+            ) from error
+
+    def backward(gradient: Tensor, potentials: Tensor, decay: float, surrogate_function: Any) -> Tensor:
+        slope = functools.partial(surrogate_function.backward, alpha=surrogate_function.alpha)
+        return cast(Tensor, _kernel(_back_through_time)(gradient, potentials, decay, slope))
+
+    return forward, backward
 
 
 def _charge_and_fire(x: Tensor, decay: float) -> tuple[Tensor, Tensor]:

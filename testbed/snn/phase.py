@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from testbed.snn.network import Network
 from testbed.snn.neurons import fuse
-from testbed.snn.recipe import DistillSpec, PhaseSpec, Recipe
+from testbed.snn.recipe import Recipe
+from testbed.snn.training_spec import DistillSpec, PhaseSpec
 
 WARMUP_SHARE = 0.05
 """Share of a phase's steps over which the learning rate rises from zero."""
@@ -25,16 +26,28 @@ JOB_KEY = "job"
 class Phase(lightning.LightningModule):
     """Trains one network in one phase, which is a recipe's `job` of that number.
 
-    `teacher` is the trained, uncut network where the phase distils.
+    `teacher` gives the answers that the phase distils: the uncut network, or another recipe's. It runs for
+    `teacher_timesteps`, or for as many as the phase trains with.
     """
 
-    def __init__(self, recipe: Recipe, phase: PhaseSpec, network: Network, teacher: Network | None, job: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        phase: PhaseSpec,
+        network: Network,
+        teacher: Network | None,
+        job: int,
+        teacher_timesteps: int | None = None,
+    ) -> None:
         super().__init__()
         self._recipe, self._phase, self.job = recipe, phase, job
         self.network = network
         # In a list, so that it is neither trained nor checkpointed with the network.
         self._teacher = [] if teacher is None else [copy.deepcopy(teacher).eval().requires_grad_(False)]
+        self._teacher_timesteps = teacher_timesteps
         self.network.backbone.requires_grad_(phase.train != "codec")
+        for segment in self._frozen():
+            segment.requires_grad_(False)
 
     def timesteps_of(self, epoch: int) -> int:
         """T that an epoch trains with."""
@@ -44,6 +57,7 @@ class Phase(lightning.LightningModule):
         """Move the teacher beside the network, and turn on the compiled neurons."""
         for teacher in self._teacher:
             teacher.to(self.device)
+            teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fuse(self.network, self._recipe.training.fused)
 
@@ -57,10 +71,12 @@ class Phase(lightning.LightningModule):
         self.network.backbone.requires_grad_(True)
 
     def on_train_epoch_start(self) -> None:
-        """Batch norm of a frozen backbone keeps the statistics that its layers were trained with."""
+        """Batch norm of what is frozen keeps the statistics that its layers were trained with."""
         self.network.train()
         if self._phase.train == "codec":
             self.network.backbone.eval()
+        for segment in self._frozen():
+            segment.eval()
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
         """Loss of one batch, with the logits [T, N, K] for the progress bar and the log."""
@@ -73,11 +89,12 @@ class Phase(lightning.LightningModule):
         else:
             code = network.edge(current)
             logits = network.cloud(code).float()
-        loss = functional.temporal_efficient_training_cross_entropy(logits, labels)
+        smoothing = self._recipe.training.label_smoothing
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(timesteps), label_smoothing=smoothing)
         if self._phase.distill is not None:
             teacher = self._teacher[0]
             with torch.no_grad():
-                wanted = teacher(inputs, timesteps).float().mean(0)
+                wanted = teacher(inputs, self._teacher_timesteps or timesteps).float().mean(0)
             loss = loss + self._phase.distill.weight * distillation(logits, wanted, self._phase.distill)
             functional.reset_net(teacher)
         detail = {}
@@ -90,10 +107,20 @@ class Phase(lightning.LightningModule):
         functional.reset_net(network)
         return {"loss": loss, "logits": logits.detach(), "labels": labels, **detail}
 
+    def _frozen(self) -> list[nn.Module]:
+        return [self.network.backbone.segments[name] for name in self._phase.frozen]
+
     def configure_optimizers(self) -> Any:
-        """AdamW, with the learning rate rising over the first steps and falling as a cosine to zero."""
+        """The optimiser, with the learning rate rising over the first steps and falling as a cosine to zero."""
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self._phase.lr, weight_decay=self._recipe.training.weight_decay)
+        training, lr = self._recipe.training, self._phase.lr
+        optimizer: torch.optim.Optimizer
+        if training.optimizer is None:
+            optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=training.weight_decay)
+        else:
+            optimizer = torch.optim.SGD(
+                trained, lr=lr, momentum=training.optimizer.momentum, weight_decay=training.weight_decay, nesterov=True
+            )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step / steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

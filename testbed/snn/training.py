@@ -12,29 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from testbed.data.datasets import Dataset
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.record.log import write_json
-from testbed.snn.backbones import Backbone, resnet18, vgg16
 from testbed.snn.batches import Augmentation, Batches
+from testbed.snn.build import build
 from testbed.snn.checkpoint import FULL, SafetensorsIO, load_weights, save_weights
-from testbed.snn.epochs import Epochs, Report
-from testbed.snn.network import Bottleneck, Network, Normalize
-from testbed.snn.neurons import Neuron
+from testbed.snn.epochs import Epochs, Keeper, Report
+from testbed.snn.network import Network
 from testbed.snn.phase import JOB_KEY, Phase
 from testbed.snn.processes import Group
-from testbed.snn.recipe import PhaseSpec, Recipe, recipe_digest
+from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.training_spec import PhaseSpec
 
 PHASE_NAME = "phase"
 """Lightning's checkpoint of the phase that is being trained, rewritten after every epoch."""
-
-STATISTICS_SAMPLES = 5000
-"""Inputs, evenly spaced over the training set, whose pixels give the normalisation."""
 
 PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 
@@ -47,47 +41,21 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trained: list[str] = []
 
 
-def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
-    """The recipe's untrained networks: `full`, and one per variant, cut and with its bottleneck.
-
-    Raises:
-        DataError: the data set's event frames are not as many as the recipe's timesteps.
-    """
-    inputs = dataset.train.images
-    if inputs.ndim == 5 and inputs.shape[1] != recipe.timesteps:
-        raise DataError(f"{dataset.name}: {inputs.shape[1]} frames, but the recipe has {recipe.timesteps} timesteps")
-    torch.manual_seed(recipe.training.seed)
-    sample = inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)].astype(np.float64) / 255.0
-    axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
-    mean, std = sample.mean(axis=axes), sample.std(axis=axes)
-    spec = recipe.backbone
-    lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha)
-    backbone = _backbone(recipe, len(dataset.classes), lif)
-    full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
-    networks = {FULL: full}
-    for name, variant in recipe.variants.items():
-        bottleneck = None
-        if variant.bottleneck is not None:
-            feature = recipe.feature_shape(variant)
-            bottleneck = Bottleneck(feature[0], *variant.bottleneck.resolve(feature), lif)
-        networks[name] = full.cut(variant.split, bottleneck)
-    return networks
-
-
-def _backbone(recipe: Recipe, classes: int, lif: Neuron) -> Backbone:
-    spec, channels = recipe.backbone, recipe.dataset.channels
-    if spec.name == "vgg16":
-        return vgg16(spec.width, channels, classes, lif)
-    return resnet18(spec.width, channels, classes, lif, spec.shortcut or "membrane")
-
-
 def train(
-    recipe: Recipe, dataset: Dataset, folder: Path, report: Report, group: Group, *, anew: bool = False
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    report: Report,
+    group: Group,
+    *,
+    anew: bool = False,
+    teacher: Network | None = None,
 ) -> dict[str, Network]:
     """Train everything that the recipe asks for, from the last checkpoint in `folder` if there is one.
 
     Every process of the group calls this with the same arguments, and they must share `folder`; the first process
-    alone writes and reports. `anew` moves what is in `folder` aside before.
+    alone writes and reports. `anew` moves what is in `folder` aside before. `teacher` is the network of the recipe's
+    `training.teacher`, a relu one; without it phases that distil learn from the recipe's own uncut network.
 
     Returns:
         The trained networks by name, on the CPU and in evaluation mode, the same in every process.
@@ -113,8 +81,14 @@ def train(
         if number >= progress.jobs_done:
             if name != FULL and name not in progress.trained:
                 networks[name].backbone.load_state_dict(networks[FULL].backbone.state_dict())
-            teacher = networks[FULL] if phase.distill is not None else None
-            module = Phase(recipe, phase, networks[name], teacher, number)
+            module = Phase(
+                recipe,
+                phase,
+                networks[name],
+                None if phase.distill is None else teacher or networks[FULL],
+                number,
+                None if teacher is None else 1,
+            )
             epochs = Epochs(recipe, name, phase, dataset.validation, folder / "training.csv", rows, report)
             _fit(module, epochs, recipe, phase, dataset, folder, f"{number}-{name}-{phase.train}", group)
             progress = Checkpoint(
@@ -157,14 +131,15 @@ def _fit(
     batches = Batches(
         dataset.train,
         training.batch_size,
-        Augmentation(training.crop_padding, training.flip),
+        Augmentation(training.crop_padding, training.flip, training.cutout),
         epoch=lambda: trainer.current_epoch,
         side=lambda epoch: size if phase.crops is None else phase.crops[epoch],
         seed=(training.seed, module.job),
         rank=group.rank,
         world=group.size,
+        device=group.fabric.device,
     )
-    keeper = ModelCheckpoint(folder, PHASE_NAME, save_on_train_epoch_end=True, enable_version_counter=False)
+    keeper = Keeper(folder, PHASE_NAME, save_on_train_epoch_end=True, enable_version_counter=False)
     with warnings.catch_warnings():
         # Lightning warns of its own and torch's internals, and of a checkpoint folder that is meant to be there.
         warnings.simplefilter("ignore")
@@ -172,7 +147,7 @@ def _fit(
             [SafetensorsIO()],
             max_epochs=phase.epochs,
             precision=PRECISION[training.precision],
-            gradient_clip_val=1.0,
+            gradient_clip_val=training.gradient_clip,
             callbacks=[epochs, keeper],
             logger=TensorBoardLogger(folder, "tensorboard", version=title),
             default_root_dir=folder,

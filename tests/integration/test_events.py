@@ -33,7 +33,8 @@ from testbed.record.schema import RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, write_card
 from testbed.runtime.bundle import BundleCard, write_bundle
 from testbed.snn.backbones import resnet18
-from testbed.snn.export import deployable, export_network
+from testbed.snn.deployable import deployable
+from testbed.snn.export import export_network
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.worker.cloud import CloudWork

@@ -16,10 +16,10 @@ from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card, write_card
 from testbed.snn import artefact, validation
 from testbed.snn import calibrate as calibration
+from testbed.snn.build import build
 from testbed.snn.calibrate import Settings, calibrate, calibration_rows, exit_block, search
 from testbed.snn.checkpoint import save_checkpoint
 from testbed.snn.recipe import load_recipe
-from testbed.snn.training import build
 from testbed.snn.validation import DOCUMENT
 
 T, CLASSES, SAMPLES = 4, 3, 300
@@ -233,11 +233,11 @@ def test_an_experiment_gets_concrete_numbers_and_where_they_come_from(lab, mode,
     model = ModelRef(recipe=lab / "toy.yaml", variant="coded")
     rule = resolve(spec, model, lab / "models", None, card)
     assert rule is not None
-    assert rule.config.thresholds == rule.document["thresholds"]
+    assert rule.config.thresholds == rule.document.thresholds
     assert len(rule.config.thresholds) == T - 1
-    assert rule.document["threshold"] is None
-    origin = rule.document["calibrated"]
+    assert rule.document.threshold is None
+    origin = rule.document.calibrated
     assert origin["settings"]["network"] == network
     assert origin["validation"]["samples"] == 30
     assert origin["validation"]["artefact"] == card.hash
-    json.dumps(rule.document)  # as it goes into the manifest
+    json.dumps(origin)  # as it goes into the manifest

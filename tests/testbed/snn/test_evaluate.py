@@ -13,7 +13,8 @@ from testbed.record.exits import accumulate, confidence
 from testbed.runtime.artefact import load_card
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn import artefact
-from testbed.snn.evaluate import Row, evaluate, table, write_rows
+from testbed.snn.evaluate import evaluate
+from testbed.snn.evaluation import Row, table, write_rows
 from testbed.snn.recipe import load_recipe
 
 RECIPE = {

@@ -12,7 +12,8 @@ from testbed.errors import ModelError
 from testbed.runtime.artefact import verify
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.backbones import resnet18
-from testbed.snn.export import code_rates, deployable, write_artefact
+from testbed.snn.deployable import deployable
+from testbed.snn.export import code_rates, write_artefact
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.recipe import Recipe

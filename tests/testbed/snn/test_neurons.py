@@ -1,5 +1,9 @@
 """The compiled LIF kernel gives SpikingJelly's spikes and gradients."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
@@ -49,6 +53,39 @@ def test_in_evaluation_the_fused_node_is_spikingjellys_own():
     node(current((2, 3, 4, 5, 5), "rows"))
     assert isinstance(node, neuron.LIFNode)
     assert torch.is_tensor(node.v)  # SpikingJelly keeps the potential; the fused kernel keeps none
+
+
+GPU_KERNELS = """
+import functools, torch
+from testbed.snn import triton_lif
+from testbed.snn.neurons import SLOPES, SURROGATES, _back_through_time, _charge_and_fire
+draw = torch.Generator().manual_seed(1)
+for timesteps in (1, 4):
+    for build in SURROGATES.values():
+        surrogate = build(alpha=2.0)
+        x = torch.randn(timesteps, 5000, generator=draw) * 1.2
+        gradient = torch.randn(timesteps, 5000, generator=draw)
+        spikes, potentials = triton_lif.charge_and_fire(x, 0.5)
+        expected = _charge_and_fire(x, 0.5)
+        assert 0.1 < spikes.mean() < 0.5
+        assert torch.equal(spikes, expected[0]) and torch.equal(potentials, expected[1])
+        flowed = triton_lif.back_through_time(gradient, potentials, 0.5, SLOPES[type(surrogate)], 2.0)
+        slope = functools.partial(surrogate.backward, alpha=2.0)
+        torch.testing.assert_close(flowed, _back_through_time(gradient, potentials, 0.5, slope))
+print("equal")
+"""
+
+
+def test_the_kernels_for_a_gpu_fire_and_learn_as_those_for_the_cpu():
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}  # Triton's own interpreter; read when kernels are defined
+    done = subprocess.run(
+        [sys.executable, "-c", GPU_KERNELS], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "equal\n", done.stderr
+
+
+def test_a_relu_stands_where_the_neuron_would():
+    assert isinstance(Neuron(kind="relu").build(), torch.nn.ReLU)
 
 
 def test_every_surrogate_has_a_gradient_where_the_potential_is_at_the_threshold():

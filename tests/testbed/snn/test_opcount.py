@@ -8,7 +8,7 @@ from torch import nn
 
 from testbed.data.datasets import Samples
 from testbed.snn.backbones import Backbone, conv_bn, resnet18, vgg16
-from testbed.snn.export import deployable
+from testbed.snn.deployable import deployable
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.opcount import BATCH, count_operations

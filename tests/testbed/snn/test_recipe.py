@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from testbed.errors import ExperimentError
-from testbed.snn.recipe import BottleneckSpec, Recipe, load_recipe, reachable, recipe_digest
+from testbed.snn.network_spec import BottleneckSpec, reachable
+from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 RECIPE = {
     "name": "small",
@@ -69,6 +70,11 @@ def test_every_reachable_code_is_as_small_as_it_says():
         ),
         ({"backbone": {"name": "vgg16"}, "dataset": {"name": "digits", "image_size": 16}}, "16 pixels are too few"),
         ({"dataset": {"name": "digits_dvs", "frames": 5}}, "dataset.frames is 5, but timesteps is 4"),
+        ({"variants": coded(channels=4, stride=4, hidden=8)}, "give `layers` of 2 or more"),
+        ({"variants": coded(channels=4, stride=4, layers=2)}, "a stride of 4 takes 3 layers or more, not 2"),
+        ({"variants": {}}, "a spiking network needs at least one variant"),
+        ({"backbone": {"neuron": "relu"}}, "a relu network has no spikes to send"),
+        ({"backbone": {"neuron": "relu"}, "variants": {}}, "a relu network has no time: timesteps is 4, not 1"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):
@@ -82,7 +88,9 @@ def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):
     [
         ({"timesteps": [1]}, "timesteps lists 1 epochs, epochs says 2"),
         ({"crops": [8, 8, 8]}, "crops lists 3 epochs"),
-        ({"distill": {"weight": 1.0}}, "for variants with a bottleneck"),
+        ({"distill": {"weight": 1.0}}, "a backbone that distils needs a teacher"),
+        ({"frozen": ["stage4"]}, "frozen is for phases that train all, not backbone"),
+        ({"train": "all", "frozen": ["stage9"]}, "no segment 'stage9'; there is stem, stage1"),
         ({"spike_rate": {"weight": 1.0}}, "for variants with a bottleneck"),
     ],
 )
@@ -107,8 +115,8 @@ def test_epochs_may_be_listed_one_by_one_or_as_runs(tmp_path):
 
 def test_every_recipe_that_ships_can_be_read():
     folder = Path(__file__).parents[3] / "experiments" / "train"
-    names = [load_recipe(path).name for path in sorted(folder.glob("*.yaml"))]
-    assert names == sorted(path.stem for path in folder.glob("*.yaml"))
+    paths = sorted(folder.glob("*.yaml"))
+    assert [load_recipe(path).name for path in paths] == [path.stem for path in paths]
 
 
 def test_the_digest_knows_what_is_trained_and_not_where_the_files_lie(tmp_path):

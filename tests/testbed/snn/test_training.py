@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
 from testbed.snn.network import Network
+from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
+from testbed.snn.training import train
 from tests.testbed.snn.made import PHASES, recipe_file, stripes, trained
 
 BACKBONE = {"train": "backbone", "epochs": 2, "lr": 0.01}
@@ -160,6 +163,54 @@ def test_distillation_changes_what_is_learned(tmp_path):
     )
     with pytest.raises(AssertionError):
         assert_same_weights(plain, distilled)
+
+
+def test_a_frozen_segment_is_left_as_it_was(tmp_path):
+    phase = {"train": "all", "epochs": 1, "lr": 0.01, "frozen": ["stage2"]}
+    networks = trained(recipe_file(tmp_path, phases=[BACKBONE, phase]), stripes(), tmp_path / "training")
+    full, coded = (networks[name].backbone.segments for name in ("full", "coded"))
+    for key, value in full["stage2"].state_dict().items():
+        assert torch.equal(coded["stage2"].state_dict()[key], value), key
+    moved = coded["stage3"].state_dict()
+    assert not all(torch.equal(moved[key], value) for key, value in full["stage3"].state_dict().items())
+
+
+def test_a_deep_bottleneck_has_a_path_beside_the_single_layer(tmp_path):
+    path = recipe_file(tmp_path, phases=[BACKBONE, CODEC])
+    text = path.read_text().replace(
+        "channels: 2\n      stride: 2", "channels: 2\n      hidden: 6\n      layers: 3\n      stride: 2"
+    )
+    assert text != path.read_text()
+    path.write_text(text)
+    network = trained(path, stripes(), tmp_path / "training")["coded"]
+    assert network.bottleneck is not None
+    spikes = torch.ones(1, 2, 4, 8, 8)
+    code = network.bottleneck.encoder(spikes)
+    assert code.shape == (1, 2, 2, 4, 4)
+    assert set(code.unique().tolist()) <= {0.0, 1.0}
+    assert network.bottleneck.decoder(code).shape == spikes.shape
+    assert sum("deep" in key and key.endswith("0.weight") for key in network.bottleneck.state_dict()) == 6
+
+
+def test_a_network_without_spikes_is_trained_and_teaches_another(tmp_path):
+    teacher = tmp_path / "teacher.yaml"
+    document = yaml.safe_load(recipe_file(tmp_path, phases=[BACKBONE], optimizer={"name": "sgd"}).read_text())
+    teacher.write_text(
+        yaml.safe_dump(
+            {**document, "name": "teacher", "variants": {}, "timesteps": 1}
+            | {"backbone": {"width": 4, "neuron": "relu"}}
+        )
+    )
+    answers = trained(teacher, stripes(), tmp_path / "a")["full"]
+    pupil = recipe_file(tmp_path, phases=[{**BACKBONE, "distill": {"weight": 1.0}}], teacher="teacher.yaml")
+    recipe = load_recipe(pupil)
+    with together(Hardware("cpu", 1)) as group:
+        taught, alone = (
+            train(recipe, stripes(), tmp_path / name, lambda now: None, group, teacher=network)["full"]
+            for name, network in (("b", answers), ("c", None))
+        )
+    with pytest.raises(AssertionError):
+        assert_same_weights(taught, alone)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_by_name(tmp_path):

@@ -1,0 +1,103 @@
+"""What an evaluation found, a row for each way to answer the test set, as CSV and as a table for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from testbed.record.log import write_atomically
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to answer the test set. Accuracies are fractions, bytes are means per request, of payload alone.
+
+    `drop_points` is against all T timesteps of the uncompressed backbone, with a 95% interval for paired proportions;
+    `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features at the
+    split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after 1..T.
+    """
+
+    recipe: str
+    recipe_digest: str
+    dataset: str
+    dataset_variant: str
+    backbone: str
+    width: int
+    timesteps: int
+    mode: str
+    variant: str
+    split: str
+    code: str
+    compression: float | None
+    codec: str
+    exit_threshold: float | None
+    samples: int
+    accuracy: float
+    accuracy_per_timestep: str
+    drop_points: float
+    drop_low: float
+    drop_high: float
+    exit_drop_points: float | None
+    mean_exit_timestep: float
+    payload_bytes: float | None
+    reduction_vs_float32: float | None
+    reduction_vs_packed: float | None
+    trained_minutes: float | None
+
+
+def write_rows(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write `models.csv` (every column) and `models.md` (for people), replacing what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(field.name for field in fields(Row))
+    for row in rows:
+        writer.writerow("" if value is None else _rounded(value) for value in astuple(row))
+    headers, cells = table(rows)
+    lines = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
+    lines += ["| " + " | ".join(line) + " |" for line in cells]
+    paths = [folder / "models.csv", folder / "models.md"]
+    for path, content in zip(paths, (text.getvalue(), "\n".join(lines) + "\n"), strict=True):
+        write_atomically(path, content.encode())
+    return paths
+
+
+def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The rows for people: headers and cells."""
+    headers = [
+        "recipe", "cell", "code", "accuracy after t=1..T [%]", "accuracy [%]", "drop [points] (95%)",
+        "mean exit", "payload [B]", "vs float32", "vs packed",
+    ]  # fmt: skip
+    cells = []
+    for row in rows:
+        steps = " ".join(f"{100 * float(value):.2f}" for value in row.accuracy_per_timestep.split())
+        name = row.mode.replace("_", "-") + (f" {row.split} {row.compression:g}x {row.codec}" if row.variant else "")
+        if row.exit_threshold is not None:
+            name += f", exit {row.exit_threshold:g}"
+        drop = f"{row.drop_points:.2f} ({row.drop_low:.2f} to {row.drop_high:.2f})"
+        sent = "" if row.payload_bytes is None else f"{row.payload_bytes:.1f}"
+        versus = [
+            "" if value is None else f"{value:.3g}x" if value < 1000 else f"{value:.0f}x"
+            for value in (row.reduction_vs_float32, row.reduction_vs_packed)
+        ]
+        cells.append(
+            [
+                row.recipe,
+                name,
+                row.code,
+                steps,
+                f"{100 * row.accuracy:.2f}",
+                drop,
+                f"{row.mean_exit_timestep:.2f}",
+                sent,
+                *versus,
+            ]
+        )
+    return headers, cells
+
+
+def _rounded(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value
