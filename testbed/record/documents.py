@@ -232,8 +232,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def taking_part(self) -> list[NodeRecord]:
-        """The nodes that answer requests: where nothing is sent, the edges alone."""
-        return [node for node in self.nodes.values() if node.role == "edge" or self.sends != "nothing"]
+        """The nodes that answer requests, which are those of the mode's roles."""
+        return [node for node in self.nodes.values() if node.role in self.mode_facts.roles]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
