@@ -1,9 +1,9 @@
-"""What holds for every test: which ones run alone, and one thread for each of several test processes."""
+"""What holds for every test: which ones share a process of `make test`, and how many threads that has."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +11,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, and for every process that a test starts: two test processes share the cores.
     os.environ["OMP_NUM_THREADS"] = "1"
 
-INTEGRATION = Path(__file__).parent / "integration"
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The campaigns of tests/integration stay in one process, where they cannot disturb each other; so does a module.
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole campaigns are `real`, all of them: `make test` runs them after the others, one at a time."""
-    for item in items:
-        if item.path.is_relative_to(INTEGRATION):
-            item.add_marker(pytest.mark.real)
+    They begin first, and mostly wait: the other process has nearly a core for what computes.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Schedule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split("::", 1)[0]
+            return "campaigns" if module.startswith("tests/integration/") else module
+
+    return Schedule(config, log)

@@ -58,7 +58,7 @@ def _curves(shown: Sequence[Measured]) -> dict[str, Measured]:
     """For each network, the first cell that has no exit but could have one: its edge sees each timestep's logits."""
     curves: dict[str, Measured] = {}
     for one in shown:
-        if one.cell.manifest.exit is None and one.cell.manifest.sends != "input":
+        if one.cell.manifest.exit is None and one.cell.manifest.mode_facts.exits:
             curves.setdefault(_network_of(one), one)
     return curves
 

@@ -55,9 +55,24 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
                 verbose=False,
             )
         assert program is not None
-        program.save(path)
+        model = program.model_proto
     except Exception as error:
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
+    _forget_origin(model)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def _forget_origin(message: Any) -> None:
+    """Drop what the exporter noted of its sources, such as stack traces with the paths of this machine.
+
+    An artefact's hash, and with it a cell's, must not depend on where the repository lies.
+    """
+    for field, value in message.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _forget_origin(part)
 
 
 def export_network(network: Network, full: Network, timesteps: int, sample: Tensor, folder: Path) -> None:

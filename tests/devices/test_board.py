@@ -80,10 +80,7 @@ def test_this_machine_is_identified_in_json() -> None:
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBoard:
-    board = FakeBoard(tmp_path / "board")
-    for name, text in board.environment.items():
-        monkeypatch.setenv(name, text)
-    return board
+    return FakeBoard(tmp_path / "board").as_seen_from_here(monkeypatch)
 
 
 def test_a_jetson_says_what_it_is_how_it_is_set_and_how_it_fares(board: FakeBoard) -> None:

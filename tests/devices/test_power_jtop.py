@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 import pytest
 
@@ -16,6 +15,7 @@ from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.power.jtop import JtopPower
 from devices.profile import Profile, Runtime
+from tests.devices.lines import lines_of, wait_for_lines
 from tests.devices.test_power_sampler import has_ended, integrate_mj
 
 ROOT = Path(__file__).parents[2]
@@ -42,13 +42,10 @@ class Node:
         return PowerSampler.start(profile, "orin-1", self.out, Path("no-activity"))
 
     def lines(self) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(line) for line in self.out.read_bytes().splitlines()]
+        return lines_of(self.out)
 
     def wait_for_samples(self, count: int) -> None:
-        deadline = time.monotonic() + 20
-        while not self.out.exists() or self.out.read_bytes().count(b"\n") < count:
-            assert time.monotonic() < deadline, "the sampler wrote nothing"
-            time.sleep(0.005)
+        wait_for_lines(self.out, count)
 
 
 @pytest.fixture

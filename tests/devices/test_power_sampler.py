@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -19,7 +18,7 @@ from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.power.emulated import EmulatedPower
 from devices.profile import Profile, Runtime
-from tests.devices.lines import integrate_mj
+from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
 
 MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}
 
@@ -38,13 +37,10 @@ class Board:
         return PowerSampler.start(profile, "edge-1", self.out, self.activity)
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.read_text().splitlines()]
+        return lines_of(self.out)
 
     def wait_for_samples(self, count: int) -> None:
-        deadline = time.monotonic() + 20
-        while not self.out.exists() or self.out.read_bytes().count(b"\n") < count:
-            assert time.monotonic() < deadline, "the sampler wrote nothing"
-            time.sleep(0.005)
+        wait_for_lines(self.out, count)
 
 
 @pytest.fixture

@@ -33,10 +33,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBoard:
-    board = FakeBoard(tmp_path / "board")
-    for name, text in board.environment.items():
-        monkeypatch.setenv(name, text)
-    return board
+    return FakeBoard(tmp_path / "board").as_seen_from_here(monkeypatch)
 
 
 def apply(board: FakeBoard, settings: Settings, *, is_root: bool | None = None) -> AppliedSettings:

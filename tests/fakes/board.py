@@ -6,6 +6,8 @@ import os
 import uuid
 from pathlib import Path
 
+import pytest
+
 FAKES = Path(__file__).parent
 CONF = """\
 # a comment with < POWER_MODEL ID=9 NAME=NOT_A_MODE >
@@ -158,3 +160,9 @@ class FakeBoard:
     def environment(self) -> dict[str, str]:
         """Variables under which NVIDIA's tools are the fakes, and no real ones are found."""
         return {"PATH": f"{FAKES}:{os.environ['PATH']}", "FAKE_ROOT": str(self.root)}
+
+    def as_seen_from_here(self, monkeypatch: pytest.MonkeyPatch) -> FakeBoard:
+        """Itself, with its `environment` set for this process and what it starts."""
+        for name, text in self.environment.items():
+            monkeypatch.setenv(name, text)
+        return self

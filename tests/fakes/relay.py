@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: closing sends a reset
 
@@ -27,7 +28,8 @@ class Relay:
         self.port = int(self._listener.getsockname()[1])
         self.endpoint = f"tcp://127.0.0.1:{self.port}"
         self.accepted = 0
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._acceptor = self._run(self._accept, self._listener)
 
     def cut(self) -> None:
         """Reset every connection; new ones are carried."""
@@ -55,13 +57,14 @@ class Relay:
         """Reset every connection and take no new ones until healed."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._acceptor.join()  # else a connection that it has just taken would be missed
         self.cut()
 
     def heal(self) -> None:
         """Carry again."""
         if self._listener.fileno() < 0:
             self._listener = socket.create_server(("127.0.0.1", self.port))
-            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+            self._acceptor = self._run(self._accept, self._listener)
         self._swallows, self._bytes_per_s = False, None
         self._flowing.set()
 
@@ -71,9 +74,17 @@ class Relay:
             assert self._counted.wait_for(lambda: self.accepted >= connections, seconds)
 
     def close(self) -> None:
-        """End."""
+        """End, with every thread."""
         self.heal()
         self.refuse()
+        while self._threads:
+            self._threads.pop().join()
+
+    def _run(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -90,7 +101,7 @@ class Relay:
                 self.accepted += 1
                 self._counted.notify_all()
             for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(carrier, *pair), daemon=True).start()
+                self._run(self._pump, carrier, *pair)
 
     def _pump(self, carrier: _Carrier, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -26,10 +26,7 @@ EMULATED = ROOT / "devices/emulated-orin-nano.yaml"
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBoard:
-    board = FakeBoard(tmp_path / "board")
-    for name, text in board.environment.items():
-        monkeypatch.setenv(name, text)
-    return board
+    return FakeBoard(tmp_path / "board").as_seen_from_here(monkeypatch)
 
 
 def device(folder: Path, name: str, **keys: Any) -> Path:

@@ -1,6 +1,10 @@
 """Step graphs compute what SpikingJelly computes: spikes exactly, logits to 1e-5, at every split."""
 
 import copy
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +171,38 @@ def test_the_halves_have_all_the_neurons_and_share_none(full):
         ]
         assert not neurons[0] & neurons[1]
         assert len(neurons[0]) + len(neurons[1]) == 17
+
+
+COPY = """
+import sys
+from pathlib import Path
+import torch
+import testbed
+from testbed.snn.backbones import resnet18
+from testbed.snn.export import export_network
+from testbed.snn.deployable import deployable
+from testbed.snn.network import Network, Normalize
+from testbed.snn.neurons import Neuron
+torch.manual_seed(0)
+full = deployable(Network(Normalize(torch.zeros(3), torch.ones(3)), resnet18(4, 3, 10, Neuron(), "membrane")))
+export_network(full.cut("stage1", None), full, 2, torch.zeros(1, 3, 16, 16, dtype=torch.uint8), Path(sys.argv[1]))
+print(Path(testbed.__file__).parent.parent)
+"""
+
+
+def test_an_export_is_the_same_wherever_the_repository_lies(tmp_path):
+    here = Path(__file__).parents[3]
+    for name in ("one", "another"):
+        for package in ("testbed", "devices"):
+            shutil.copytree(here / package, tmp_path / name / package, ignore=shutil.ignore_patterns("__pycache__"))
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / name)}
+        command = [sys.executable, "-c", COPY, str(tmp_path / name / "out")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.stdout.splitlines()[-1:] == [str(tmp_path / name)], done.stderr
+    files = sorted(path.name for path in (tmp_path / "one" / "out").iterdir())
+    assert "edge.onnx" in files
+    for file in files:
+        one, another = ((tmp_path / name / "out" / file).read_bytes() for name in ("one", "another"))
+        assert one == another, file
+        assert str(tmp_path).encode() not in one
+        assert b"stack_trace" not in one
