@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,15 @@ import yaml
 from devices.base.errors import DeviceError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `1e1` as the number it is in YAML 1.2; YAML 1.1 takes it for text, as it has no point and no sign."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 _MAP_TAG = "tag:yaml.org,2002:map"
 _LIST_TAG = "tag:yaml.org,2002:seq"
@@ -59,7 +69,7 @@ def load(path: Path) -> Document:
         line = raw.count(b"\n", 0, error.start) + 1
         raise YamlError(f"{path}:{line}: expected UTF-8 text") from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if root is None:
             raise YamlError(f"{path}:1: expected keys and values, the file is empty")
         lines: dict[KeyPath, int] = {(): root.start_mark.line + 1}
