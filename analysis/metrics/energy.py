@@ -16,7 +16,7 @@ from testbed.record.documents import Role
 
 def energy_of(one: Measured, role: Role) -> Energy | None:
     """The energy per request of a role's node; None where the role takes no part or its node is not metered."""
-    nodes = [node for node in one.cell.manifest.taking_part if node.role == role]
+    nodes = one.cell.manifest.role(role)
     try:
         return energy(one.cell, nodes[0]) if nodes else None
     except RecordError as error:

@@ -54,7 +54,7 @@ class Measured:
     @property
     def emulated(self) -> bool:
         """Whether a node that takes part in the cell is emulated."""
-        return any(node.profile.kind == "emulated" for node in self.cell.manifest.taking_part)
+        return any(node.profile.kind == "emulated" for node in self.cell.manifest.nodes.values())
 
     @property
     def valid(self) -> bool | None:

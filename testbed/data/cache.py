@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,16 @@ def prepared(name: str, made_from: Any, make: Callable[[Path], dict[str, int]]) 
             ) from error
     _check(target)
     return target
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """What was counted while a folder was prepared."""
+    return msgspec.json.decode((folder / MARKER).read_bytes(), type=Prepared).counts
+
+
+def said(counted: Mapping[str, int], words: Mapping[str, str]) -> tuple[str, ...]:
+    """What a variant says of counts: the number and its words, for each that was met."""
+    return tuple(f"{counted[key]} {text}" for key, text in words.items() if counted.get(key))
 
 
 def new_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -7,18 +7,20 @@ whatever else lies in the folder. There is no published split.
 
 from __future__ import annotations
 
-import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from testbed.data import zips
 from testbed.data.cache import prepared
-from testbed.data.files import IMAGE_SUFFIXES, Listing, list_files, open_zip
+from testbed.data.disk import exists, is_folder, status, walk
+from testbed.data.files import IMAGE_SUFFIXES, Listing, list_files
 from testbed.data.images import decoded
 from testbed.data.samples import Dataset, Samples, split_samples
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
+from testbed.data.tars import tarred
 from testbed.errors import DataError
 
 ARCHIVE = Archive(
@@ -57,11 +59,11 @@ def caltech101(spec: DatasetSpec) -> Dataset:
     counts = np.bincount(listing.labels)
     whole = f"{len(listing)} of {IMAGES[spec.classes or 'all']} images"
     listing = listing.at_most(spec.max_per_class, spec.seed)
-    images, _ = decoded(listing, spec.image_size, spec.channels)
+    found = decoded(listing, spec.image_size, spec.channels)
     name = "Caltech-101" + (" (10 classes)" if spec.classes == 10 else "")
     size = f"{spec.channels}x{spec.image_size}x{spec.image_size}"
-    variant = f"{size}; {form}; {whole}, up to {counts.max()} a class"
-    return split_samples(name, variant, listing.classes, Samples(images, listing.labels), spec)
+    variant = "; ".join([size, form, f"{whole}, up to {counts.max()} a class", *listing.notes, *found.notes])
+    return split_samples(name, variant, listing.classes, Samples(found.images, listing.labels), spec)
 
 
 def in_form(listing: Listing, spec: DatasetSpec, ten: tuple[str, ...]) -> tuple[Listing, str]:
@@ -83,14 +85,14 @@ def in_form(listing: Listing, spec: DatasetSpec, ten: tuple[str, ...]) -> tuple[
 
 def _images(data: Path | None) -> Listing:
     """The images: of the published archive, of torchvision's folder, or of any folder or zip of class folders."""
-    if data is None or not data.exists():
+    if data is None or not exists(data):
         raise missing("Caltech-101", [ARCHIVE], data)
     if (archive := ARCHIVE.in_folder(data)) is not None:
         return list_files(_unpacked(archive), IMAGE_SUFFIXES)
     for folder in (data / "caltech101" / INNER, data / INNER):
-        if folder.is_dir():
+        if is_folder(folder):
             return list_files(folder, IMAGE_SUFFIXES)
-    if data.is_dir() and not any(data.glob("*/*")):
+    if is_folder(data) and not any("/" in name for name in walk(data)):
         raise missing("Caltech-101", [ARCHIVE], data)
     return list_files(data, IMAGE_SUFFIXES)
 
@@ -101,17 +103,16 @@ def _unpacked(archive: Path) -> Path:
     def make(folder: Path) -> dict[str, int]:
         ARCHIVE.verify(archive)
         count = 0
-        with open_zip(archive) as outer, zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_STORED) as images:
-            inner = next((name for name in outer.namelist() if PurePosixPath(name).name == f"{INNER}.tar.gz"), None)
+        with zips.opened(archive) as outer, zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_STORED) as images:
+            inner = next((name for name in outer.members if PurePosixPath(name).name == f"{INNER}.tar.gz"), None)
             if inner is None:
                 raise DataError(f"{archive}: holds no {INNER}.tar.gz")
-            with outer.open(inner) as stream, tarfile.open(fileobj=stream, mode="r|gz") as tar:
-                for member in tar:
-                    if (file := tar.extractfile(member)) is not None:
-                        images.writestr(zipfile.ZipInfo(member.name), file.read())
-                        count += 1
+            with outer.stream(inner) as stream:
+                for name, content in tarred(archive, stream):
+                    images.writestr(zipfile.ZipInfo(name), content)
+                    count += 1
         return {"files": count}
 
-    stat = archive.stat()
+    stat = status(archive)
     made_from = {"archive": archive.name, "bytes": stat.st_size, "time_ns": stat.st_mtime_ns, "md5": ARCHIVE.md5}
     return prepared("caltech-101", made_from, make) / "images.zip"

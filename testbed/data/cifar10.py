@@ -6,8 +6,6 @@ same images in the same order as plain bytes.
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from testbed.data.cache import mapped, new_array, prepared
+from testbed.data.disk import exists, status
 from testbed.data.images import fit
 from testbed.data.samples import Dataset, Samples, at_most, split_samples
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
+from testbed.data.tars import tarred
 from testbed.errors import DataError
 
 ARCHIVE = Archive(
@@ -42,7 +42,7 @@ def cifar10(spec: DatasetSpec) -> Dataset:
             "" if spec.path is None or not _pickled(spec.path) else "; the Python version there is a pickle: not read"
         )
         raise missing("CIFAR-10 (binary version)", [ARCHIVE], spec.path, note)
-    stat = archive.stat()
+    stat = status(archive)
     made_from = {
         "archive": [archive.name, stat.st_size, stat.st_mtime_ns, ARCHIVE.md5],
         "image_size": spec.image_size,
@@ -74,15 +74,7 @@ def cifar10(spec: DatasetSpec) -> Dataset:
 def _records(archive: Path) -> NDArray[np.uint8]:
     """All records, uint8 [60000, 3073], the test batch last."""
     wanted = (*TRAIN, TEST)
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                if name in wanted and (file := tar.extractfile(member)) is not None:
-                    found[name] = file.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
+    found = {PurePosixPath(name).name: content for name, content in tarred(archive)}
     for name in wanted:
         if len(found.get(name, b"")) != PER_BATCH * RECORD_BYTES:
             raise DataError(f"{archive}: {name} is not {PER_BATCH} records of {RECORD_BYTES} bytes")
@@ -90,4 +82,4 @@ def _records(archive: Path) -> NDArray[np.uint8]:
 
 
 def _pickled(data: Path) -> bool:
-    return any((data / name).exists() for name in ("cifar-10-python.tar.gz", "cifar-10-batches-py"))
+    return any(exists(data / name) for name in ("cifar-10-python.tar.gz", "cifar-10-batches-py"))

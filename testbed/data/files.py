@@ -1,14 +1,13 @@
 """Files of labelled samples in folders and zips: finding them, whichever way they are laid out, and reading them.
 
-Two layouts: `train/CLASS/FILE` with `test/CLASS/FILE` (a published split), and `CLASS/FILE` (none). Either may lie
-under further folders. What macOS and file managers leave behind is skipped.
+What macOS and file managers leave behind is skipped. Anything else that is not read is said in the listing's notes.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,12 +16,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from testbed.data import zips
+from testbed.data.disk import either_status, exists, is_file, is_leaving, one_line, read, sample_status, status, walk
+from testbed.data.layout import laid_out
 from testbed.data.samples import at_most
 from testbed.errors import DataError
 from testbed.runtime.digest import document_digest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-PARTS = ("train", "test")
+OTHER_IMAGES = (".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jpe", ".jfif", ".jp2", ".avif", ".heic", ".npy")
+"""Endings of images that are not read; they are counted, so that nothing goes missing without a word."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class Listing:
         source: what the user named.
         containers: the folder or zip of each file.
         names: paths inside the containers.
-        parts: "train", "test", or "" where there is no published split.
+        parts: "train", "val", "test", or "" where there is no published split.
         labels: int64 [N], positions in `classes`.
         digest: of names, sizes and times: what is prepared from the files is kept under it.
+        notes: what was left out or guessed, for the variant.
     """
 
     source: Path
@@ -45,6 +51,7 @@ class Listing:
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     digest: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,6 +89,15 @@ class Listing:
         return replace(kept, labels=labels, classes=tuple(classes))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The samples of one folder or zip: their names, a digest that tells them from others, and what is to be said."""
+
+    names: list[str]
+    digest: str
+    notes: tuple[str, ...]
+
+
 def list_files(source: Path, suffixes: tuple[str, ...], containers: Sequence[Path] | None = None) -> Listing:
     """Find the samples of a folder or zip.
 
@@ -91,60 +107,43 @@ def list_files(source: Path, suffixes: tuple[str, ...], containers: Sequence[Pat
         containers: folders and zips to search, where that is not `source` itself.
 
     Raises:
-        DataError: there is no such source, or it is laid out neither way.
+        DataError: there is no such source, it is laid out neither way, or one of its files cannot be read.
     """
-    if not source.exists():
-        raise DataError(f"{source}: no such folder or zip (from --data or the recipe's dataset.path)")
-    found: dict[str, Path] = {}
-    digests = []
+    if not exists(source):
+        if source.is_symlink():
+            status(source)
+        raise DataError(f"{one_line(source)}: no such folder or zip (from --data or the recipe's dataset.path)")
+    within: dict[str, Path] = {}
+    found = []
     for container in containers or [source]:
-        digest, names = _zip_names(container, suffixes) if container.is_file() else _folder_names(container, suffixes)
-        digests.append(digest)
-        found.update(dict.fromkeys(names, container))
-    paths = {name: PurePosixPath(name).parts for name in found}
-    if any(len(path) > 2 and path[-3] in PARTS for path in paths.values()):
-        files = {name: path[-3:] for name, path in paths.items() if len(path) > 2 and path[-3] in PARTS}
-    else:
-        files = {name: ("", *path[-2:]) for name, path in paths.items() if len(path) > 1}
-        if len({len(paths[name]) for name in files}) > 1:
-            raise DataError(
-                f"{source}: files lie at different depths; lay them out as CLASS/*{suffixes[0]}, or as "
-                f"train/CLASS/*{suffixes[0]} and test/CLASS/*{suffixes[0]}"
-            )
+        found.append(_in_zip(container, suffixes) if is_file(container) else _in_folder(container, suffixes))
+        within.update(dict.fromkeys(found[-1].names, container))
+    layout = laid_out(source, within, suffixes[0])
+    files = layout.files
+    notes = (*(note for one in found for note in one.notes), *layout.notes)
     if not files:
-        raise DataError(f"{source}: no {'/'.join(suffixes)} files under CLASS/ or under train/CLASS/ and test/CLASS/")
-    classes = _classes(source, files, suffixes[0])
+        raise DataError(
+            f"{source}: no {'/'.join(suffixes)} files under CLASS/ or under train/CLASS/ and test/CLASS/"
+            + "".join(f"; {note}" for note in notes)
+        )
+    classes = tuple(sorted({label for _, label, _ in files.values()}))
+    if len(classes) < 2:
+        raise DataError(f"{source}: files of only one class ({classes[0]}); a folder per class is needed")
+    for note in notes:
+        logger.warning("%s: %s", source, note)
     number = {label: position for position, label in enumerate(classes)}
     ordered = sorted(files, key=lambda name: files[name])
+    digests = [one.digest for one in found]
     return Listing(
         source=source,
-        containers=tuple(found[name] for name in ordered),
+        containers=tuple(within[name] for name in ordered),
         names=tuple(ordered),
         parts=tuple(files[name][0] for name in ordered),
         labels=np.array([number[files[name][1]] for name in ordered], dtype=np.int64),
         classes=classes,
-        digest=document_digest(digests),
+        digest=document_digest(digests if layout.usual else [digests, layout.folders]),
+        notes=notes,
     )
-
-
-def _classes(source: Path, files: dict[str, tuple[str, ...]], suffix: str) -> tuple[str, ...]:
-    """Check the layout and return the sorted class names. `files` is name → (part, class, file name)."""
-    found: dict[str, set[str]] = {}
-    for part, label, _ in files.values():
-        found.setdefault(part, set()).add(label)
-    if "" not in found:
-        for part in PARTS:
-            if part not in found:
-                raise DataError(
-                    f"{source}: nothing under {part}/CLASS/*{suffix} (found: {', '.join(sorted(found))}/); "
-                    f"without a published split files may lie as CLASS/*{suffix}"
-                )
-        if unknown := sorted(found["test"] - found["train"]):
-            raise DataError(f"{source}: test/ has classes that train/ lacks: {', '.join(unknown[:5])}")
-    classes = tuple(sorted(set().union(*found.values())))
-    if len(classes) < 2:
-        raise DataError(f"{source}: files of only one class ({classes[0]}); a folder per class is needed")
-    return classes
 
 
 def source_digest(source: Path) -> str:
@@ -153,77 +152,75 @@ def source_digest(source: Path) -> str:
     Raises:
         DataError: there is no such source.
     """
-    if not source.exists():
-        raise DataError(f"{source}: no such folder or archive (from --data or the recipe's dataset.path)")
-    if source.is_file():
+    if not exists(source):
+        raise DataError(f"{one_line(source)}: no such folder or archive (from --data or the recipe's dataset.path)")
+    if is_file(source):
         return _file_digest(source)
-    return _folder_names(source, ("",))[0]
+    stats = []
+    for name in walk(source):
+        found = either_status(source / name)
+        stats.append((os.fsencode(name).decode("utf-8", "backslashreplace"), found.st_size, found.st_mtime_ns))
+    return document_digest(sorted(stats))
 
 
 def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return document_digest([path.name, stat.st_size, stat.st_mtime_ns])
+    found = status(path)
+    return document_digest([path.name, found.st_size, found.st_mtime_ns])
 
 
-def _wanted(path: Sequence[str], suffixes: tuple[str, ...]) -> bool:
-    """Whether a path is of a sample and no leaving of macOS or a file manager."""
-    return path[-1].lower().endswith(suffixes) and not any(part.startswith(".") or part == "__MACOSX" for part in path)
-
-
-def _folder_names(folder: Path, suffixes: tuple[str, ...]) -> tuple[str, list[str]]:
-    stats = []
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            inside = Path(parent, name).relative_to(folder)
-            if _wanted(inside.parts, suffixes):
-                stat = (folder / inside).stat()
-                stats.append((inside.as_posix(), stat.st_size, stat.st_mtime_ns))
+def _in_folder(folder: Path, suffixes: tuple[str, ...]) -> _Found:
+    stats: list[tuple[str, int, int]] = []
+    loops: list[str] = []
+    others: list[str] = []
+    for name in walk(folder, loops):
+        if not name.lower().endswith(suffixes):
+            others.append(name)
+            continue
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{one_line(folder / name)}: this name is not UTF-8; rename it (convmv does)") from error
+        found = sample_status(folder / name)
+        stats.append((name, found.st_size, found.st_mtime_ns))
     stats.sort()
-    return document_digest(stats), [name for name, _, _ in stats]
+    notes = [f"link {one_line(name)} leads back to a folder above it: not followed" for name in sorted(loops)]
+    return _Found([name for name, _, _ in stats], document_digest(stats), (*_not_read(others, suffixes), *notes))
 
 
-def _zip_names(path: Path, suffixes: tuple[str, ...]) -> tuple[str, list[str]]:
-    with open_zip(path) as archive:
-        names = [name for name in archive.namelist() if _wanted(PurePosixPath(name).parts, suffixes)]
-    return _file_digest(path), names
+def _in_zip(path: Path, suffixes: tuple[str, ...]) -> _Found:
+    with zips.opened(path) as archive:
+        files = [name for name in archive.members if not any(map(is_leaving, PurePosixPath(name).parts))]
+        names = [name for name in files if name.lower().endswith(suffixes)]
+        for name in names:
+            archive.check(name)
+        notes = _not_read([name for name in files if not name.lower().endswith(suffixes)], suffixes)
+        for guessed, encoding in ((archive.as_utf8, "UTF-8"), (archive.as_437, "code page 437")):
+            if count := len(guessed.intersection(names)):
+                notes.append(f"{count} names read as {encoding}, of which the zip says nothing")
+        digest = _file_digest(path)
+        return _Found(names, document_digest([digest, names]) if archive.renamed else digest, tuple(notes))
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip file.
-
-    Raises:
-        DataError: it is none.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a zip file: {error}") from error
-
-
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The content of a zip's member, checked against its CRC.
-
-    Raises:
-        DataError: the member is damaged.
-    """
-    try:
-        return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{archive.filename}: {name} is damaged: {error}") from error
+def _not_read(names: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
+    """What is said of images in formats that are not read."""
+    if suffixes != IMAGE_SUFFIXES:
+        return []
+    counts = Counter(suffix for name in names if (suffix := PurePosixPath(name).suffix.lower()) in OTHER_IMAGES)
+    return [f"{count} {suffix} files left out: not read here" for suffix, count in sorted(counts.items())]
 
 
 def contents(listing: Listing) -> Iterator[tuple[str, bytes]]:
     """The files in order: (name for messages, content).
 
     Raises:
-        DataError: one is damaged.
+        DataError: one cannot be read.
     """
     with ExitStack() as stack:
-        archives: dict[Path, zipfile.ZipFile] = {}
+        archives: dict[Path, zips.Zip | None] = {}
         for container, name in zip(listing.containers, listing.names, strict=True):
-            if container.is_dir():
-                yield str(container / name), (container / name).read_bytes()
-                continue
             if container not in archives:
-                archives[container] = stack.enter_context(open_zip(container))
-            yield f"{container}: {name}", read_member(archives[container], name)
+                archives[container] = stack.enter_context(zips.opened(container)) if is_file(container) else None
+            if (archive := archives[container]) is None:
+                yield one_line(container / name), read(container / name)
+            else:
+                yield f"{container}: {one_line(name)}", archive.read(name)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from testbed.data.cache import mapped, new_array, prepared
+from testbed.data.cache import counts, mapped, new_array, prepared, said
 from testbed.data.caltech101 import in_form
+from testbed.data.disk import exists, is_folder, walk
 from testbed.data.files import Listing, contents, list_files
-from testbed.data.recordings import Parser, frame_all, read_aedat, read_atis
+from testbed.data.recordings import AEDAT_READER, SAID, Parser, frame_all, read_aedat, read_atis
 from testbed.data.samples import Dataset, Samples, split_samples
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
@@ -68,7 +69,7 @@ def cifar10_dvs(spec: DatasetSpec) -> Dataset:
             f"{CIFAR10_DVS_PER_CLASS}; was its extraction cut short?"
         )
     if spec.split == "published":
-        numbers = [int(PurePosixPath(name).stem.rpartition("_")[2]) for name in listing.names]
+        numbers = [_number(listing, name) for name in listing.names]
         listing = replace(listing, parts=tuple("test" if n < TEST_RECORDINGS else "train" for n in numbers))
     sensor = CIFAR10DVS.get_H_W()
     return _framed("CIFAR10-DVS", "DVS128", listing, spec, sensor, read_aedat, verify)
@@ -95,16 +96,24 @@ def _find(
 ) -> tuple[Listing, list[tuple[Archive, Path]]]:
     """The recordings, in the published archives or extracted, and which archives are yet to be verified."""
     data = spec.path
-    if data is None or not data.exists():
+    if data is None or not exists(data):
         raise missing(title, archives, data)
     found = [(archive, path) for archive in archives if (path := archive.in_folder(data)) is not None]
     if len(found) == len(archives):
         return list_files(data, suffixes, [path for _, path in found]), found
-    extracted = data / "extract" if (data / "extract").is_dir() else data
-    if not found and extracted.is_dir() and any(any(extracted.rglob(f"*{suffix}")) for suffix in suffixes):
+    extracted = data / "extract" if is_folder(data / "extract") else data
+    if not found and is_folder(extracted) and any(name.lower().endswith(suffixes) for name in walk(extracted)):
         return list_files(extracted, suffixes), []
     here = {archive.name for archive, _ in found}
     raise missing(title, [archive for archive in archives if archive.name not in here], data)
+
+
+def _number(listing: Listing, name: str) -> int:
+    """The number of a recording in its class, by its name: cifar10_CLASS_NUMBER.aedat."""
+    number = PurePosixPath(name).stem.rpartition("_")[2]
+    if not number.isdecimal():
+        raise DataError(f"{listing.source}: {name} does not end in a number, as recordings of CIFAR10-DVS do")
+    return int(number)
 
 
 def _framed(
@@ -127,23 +136,23 @@ def _framed(
         "image_size": size,
         "md5": [archive.md5 for archive, _ in verify],
     }
+    if parse is read_aedat:
+        made_from["aedat_reader"] = AEDAT_READER
 
     def make(folder: Path) -> dict[str, int]:
         for archive, path in verify:
             archive.verify(path)
         shape = (len(listing), frames_number, 2, size, size)
         frames = new_array(folder / "frames.npy", shape)
-        events = frame_all(contents(listing), frames, parse, sensor, split_by)
-        return {"recordings": len(frames), "events": events}
+        return {"recordings": len(frames), **frame_all(contents(listing), frames, parse, sensor, split_by)}
 
     folder = prepared(f"frames-{spec.name}", made_from, make)
     frames = mapped(folder / "frames.npy")
     height, width = sensor
     reduced = "" if sensor == (size, size) else f", coordinates divided to {size}x{size}"
     source = "archives, MD5 verified" if verify else "extracted files, counted"
-    variant = (
-        f"recorded events, {sensor_name} {width}x{height}{reduced}; {source}; {frames_number} frames by {split_by}"
-    )
+    form = f"recorded events, {sensor_name} {width}x{height}{reduced}; {source}; {frames_number} frames by {split_by}"
+    variant = "; ".join([form, *listing.notes, *said(counts(folder), SAID)])
     test = np.array(listing.parts) == "test" if listing.split else None
     return split_samples(
         title, variant, listing.classes, Samples(frames, listing.labels), spec, test, published=PUBLISHED_SPLIT

@@ -1,13 +1,16 @@
 """Recordings of events: reading and writing their file formats, and cutting them into frames.
 
-Files are parsed by SpikingJelly's functions: ATIS 40-bit (N-MNIST, N-Caltech101 and our simulated recordings) and
-AER-DAT 2.0 (CIFAR10-DVS). What those take on trust is checked here. SpikingJelly's frame integrator is not used: it
-raises IndexError where an interval of time holds no event; a test holds ours to it everywhere else.
+Events are what SpikingJelly's parsers give: ATIS 40-bit (N-MNIST, N-Caltech101 and our simulated recordings) and
+AER-DAT 2.0 (CIFAR10-DVS); a test holds ours to them. What those take on trust is done here as the formats have it:
+overflow markers, events that are no pixels, headers that are no UTF-8, clocks that begin anew. SpikingJelly's frame
+integrator is not used: it raises IndexError where an interval of time holds no event; a test holds ours to it
+everywhere else.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +20,34 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from testbed.data.disk import read
 from testbed.errors import DataError
 
 ATIS_EVENT_BYTES = 5
 ATIS_TIME_BITS = 23
+MARKER_Y = 240
+MARKER_US = 1 << 13
+"""A record of this row is no event: it says that so many microseconds are to be added to all times from it on. As the
+authors' reader has it (Orchard et al., event-Python, eventvision.read_dataset), and tonic's read_mnist_file."""
+
+AEDAT_EVENT_BYTES = 8
+AEDAT_TIME_BITS = 32
+AEDAT_HEADER_END = b"#End Of ASCII Header"
+AEDAT_PIXEL = 0x7FFF
+AEDAT_EXTERNAL = 0x8000
+AEDAT_SPECIAL = 0x8000_0000
+"""Addresses of a DVS128: its pixels have 15 bits, an event of its IN pin has the 16th (iniVation, AEDAT 1.0 file
+format), and jAER's special events the sign. Other bits are of other chips."""
+
+AEDAT_READER = 2
+"""Goes up when other events are read from AER-DAT files; 2 leaves out what is no pixel's and reads any header."""
+
+SAID = {
+    "no_pixel": "events left out that are of no pixel",
+    "unordered": "recordings with times out of order, put in order",
+    "wrapped": "recordings whose clock began anew, taken as going on",
+}
+"""What the counts of `frame_all` say in a variant."""
 
 
 @dataclass(frozen=True)
@@ -32,59 +59,132 @@ class Recording:
         x: column.
         y: row.
         p: 1 for ON, 0 for OFF.
+        no_pixel: how many events were left out since they are of no pixel.
+        unordered: whether times went back in the file.
+        wrapped: whether the clock came to its end and began anew.
     """
 
     t: NDArray[np.int64]
     x: NDArray[np.int64]
     y: NDArray[np.int64]
     p: NDArray[np.int64]
+    no_pixel: int = 0
+    unordered: bool = False
+    wrapped: bool = False
 
     def __len__(self) -> int:
         return len(self.t)
 
 
 Parser = Callable[[Path], Recording]
+Columns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def read_atis(path: Path) -> Recording:
-    """Read a recording of 40-bit ATIS events (N-MNIST, N-Caltech101).
+    """Read a recording of N-MNIST or N-Caltech101: 40-bit events, with overflow markers among them.
+
+    Raises:
+        DataError: it is cut short or empty.
+    """
+    t, x, y, p = _atis_columns(path)
+    marker = y == MARKER_Y
+    if marker.any():
+        t = t + MARKER_US * np.cumsum(marker)
+        t, x, y, p = t[~marker], x[~marker], y[~marker], p[~marker]
+    if not len(t):
+        raise DataError(f"{path}: holds no events; was it written whole?")
+    return _in_order((t, x, y, p), ATIS_TIME_BITS)
+
+
+def read_simulated(path: Path) -> Recording:
+    """Read a simulated recording: 40-bit events without markers, so that its sensor may have 256 rows.
 
     Raises:
         DataError: it is cut short.
     """
-    from spikingjelly.datasets import load_ATIS_bin
+    return _in_order(_atis_columns(path), ATIS_TIME_BITS)
 
-    if (size := path.stat().st_size) % ATIS_EVENT_BYTES:
-        raise DataError(f"{path}: {size} bytes are no whole number of 40-bit events; the recording is cut short")
-    return _in_order(load_ATIS_bin(path))
+
+def _atis_columns(path: Path) -> Columns:
+    content = read(path)
+    if len(content) % ATIS_EVENT_BYTES:
+        raise DataError(
+            f"{path}: {len(content)} bytes are no whole number of 40-bit events; the recording is cut short"
+        )
+    columns = np.frombuffer(content, np.uint8).reshape(-1, ATIS_EVENT_BYTES).astype(np.int64).T
+    t = (columns[2] & 127) << 16 | columns[3] << 8 | columns[4]
+    return t, columns[0], columns[1], columns[2] >> 7
 
 
 def read_aedat(path: Path) -> Recording:
     """Read a DVS128 recording in AER-DAT 2.0, oriented and signed as SpikingJelly's CIFAR10DVS has it.
 
     Raises:
-        DataError: it is of another version, or cut short.
+        DataError: it is of another version or sensor, cut short, or holds no events.
     """
-    # CIFAR10DVS itself reaches this parser only by way of its own folders: it downloads unasked, deletes a file whose
-    # checksum is wrong, and keeps float64 frames (26 GB for 10 frames).
-    from spikingjelly.datasets import cifar10_dvs
+    content = read(path)
+    if not content.startswith(b"#!AER-DAT2.0"):
+        raise DataError(f"{path}: not an AER-DAT 2.0 recording (it begins with {content[:16]!r})")
+    start, chip = _after_header(content, path)
+    if (len(content) - start) % AEDAT_EVENT_BYTES:
+        raise DataError(
+            f"{path}: {len(content) - start} bytes after the header are no whole number of 64-bit events; "
+            "the recording is cut short"
+        )
+    address, t = np.frombuffer(content, ">u4", offset=start).astype(np.int64).reshape(-1, 2).T
+    pixel = address <= AEDAT_PIXEL
+    strange = (address > AEDAT_EXTERNAL | AEDAT_PIXEL) & (address < AEDAT_SPECIAL)
+    if np.count_nonzero(strange) > np.count_nonzero(pixel):
+        raise DataError(f"{path}: most addresses are beyond the pixels of a DVS128; recorded by another chip ({chip})?")
+    if not pixel.any():
+        raise DataError(f"{path}: holds no events of pixels; was it written whole?")
+    address, t = address[pixel], t[pixel]
+    # The sensor counts rows and columns from the other corner, turned, and sets the last bit for OFF.
+    x, y, p = 127 - (address >> 8 & 127), 127 - (address >> 1 & 127), 1 - (address & 1)
+    return _in_order((t, x, y, p), AEDAT_TIME_BITS, no_pixel=int(np.count_nonzero(~pixel)))
 
-    with path.open("rb") as file:
-        if not (first := file.readline(64)).startswith(b"#!AER-DAT2.0"):
-            raise DataError(f"{path}: not an AER-DAT 2.0 recording (it begins with {first[:16]!r})")
-    try:
-        events = cifar10_dvs._load_origin_data(path)  # noqa: SLF001  (SpikingJelly has no public name for it)
-    except ValueError as error:
-        raise DataError(f"{path}: no whole number of 64-bit events; the recording is cut short: {error}") from error
-    return _in_order(events)
+
+def _after_header(content: bytes, path: Path) -> tuple[int, str]:
+    """Where the events begin, and the chip that the header names: lines of any bytes, each from # to its line feed."""
+    start, chip = 0, "its header names none"
+    while content.startswith(b"#", start):
+        end = content.find(b"\n", start)
+        if end < 0:
+            raise DataError(f"{path}: its header does not end; the recording is cut short")
+        line = content[start:end].strip()
+        start = end + 1
+        if line.startswith(b"# AEChip:"):
+            chip = line.partition(b":")[2].decode("latin-1").strip()
+        if line == AEDAT_HEADER_END:
+            break
+    return start, chip
 
 
-def _in_order(events: dict[str, NDArray[np.generic]]) -> Recording:
-    t, x, y, p = (events[key].astype(np.int64) for key in ("t", "x", "y", "p"))
-    if (np.diff(t) < 0).any():
-        order = np.argsort(t, kind="stable")
-        t, x, y, p = t[order], x[order], y[order], p[order]
-    return Recording(t, x, y, p)
+def _in_order(columns: Columns, time_bits: int, no_pixel: int = 0) -> Recording:
+    t, x, y, p = columns
+    went_on = _unwrapped(t, time_bits)
+    wrapped = went_on is not t
+    unordered = bool((np.diff(went_on) < 0).any())
+    if unordered:
+        order = np.argsort(went_on, kind="stable")
+        went_on, x, y, p = went_on[order], x[order], y[order], p[order]
+    return Recording(went_on, x, y, p, no_pixel, unordered, wrapped)
+
+
+def _unwrapped(t: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Times of a clock that begins anew after so many bits, as one that goes on; the same array where it never does.
+
+    A step back by more than half the clock's range is its end. An event from before the end may still follow.
+    """
+    steps = np.diff(t)
+    if not (steps < -(1 << bits - 1)).any():
+        return t
+    turns = np.zeros(len(t), dtype=np.int64)
+    turn = 0
+    for position in np.flatnonzero(np.abs(steps) > 1 << bits - 1):
+        turn = turn + 1 if steps[position] < 0 else max(0, turn - 1)
+        turns[position + 1 :] = turn
+    return t + (turns << bits)
 
 
 def atis_bytes(
@@ -147,7 +247,7 @@ def to_frames(
 
 @contextmanager
 def scratch_file() -> Iterator[Path]:
-    """A file for one member of an archive at a time: SpikingJelly's parsers read files by name."""
+    """A file for one member of an archive at a time: parsers read files by name."""
     with tempfile.TemporaryDirectory(prefix="testbed-recording-") as folder:
         yield Path(folder) / "recording"
 
@@ -158,16 +258,16 @@ def frame_all(
     parse: Parser,
     sensor: tuple[int, int],
     split_by: Literal["number", "time"],
-) -> int:
+) -> dict[str, int]:
     """Parse recordings one after another into frames [N, T, 2, S, S].
 
     Returns:
-        How many events there were.
+        How many events there were, and of what is in `SAID` how much.
 
     Raises:
         DataError: a recording is unreadable, named by its member.
     """
-    total = 0
+    found: Counter[str] = Counter(events=0)
     with scratch_file() as scratch:
         for position, (name, content) in enumerate(members):
             scratch.write_bytes(content)
@@ -176,5 +276,8 @@ def frame_all(
                 out[position] = to_frames(recording, sensor, out.shape[1], split_by, out.shape[-1])
             except DataError as error:
                 raise DataError(f"{name}: {str(error).removeprefix(f'{scratch}: ')}") from error
-            total += len(recording)
-    return total
+            found["events"] += len(recording)
+            for key in SAID:
+                if count := int(getattr(recording, key)):
+                    found[key] += count
+    return dict(found)

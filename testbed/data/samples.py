@@ -80,6 +80,7 @@ def split_samples(
     spec: DatasetSpec,
     test: NDArray[np.bool_] | None = None,
     published: str = "published train/test split",
+    validation: NDArray[np.bool_] | None = None,
 ) -> Dataset:
     """Split samples into train, validation and test, and say in the variant how.
 
@@ -91,6 +92,7 @@ def split_samples(
         spec: shares and seed.
         test: bool [N], the published test set; None for a random split.
         published: what a published split is called.
+        validation: bool [N], the published validation set; None where a share of the training samples is held back.
 
     Raises:
         DataError: a class is left without training samples.
@@ -102,12 +104,17 @@ def split_samples(
     else:
         split = published
     rest = np.flatnonzero(~test)
-    held = held_back(samples.labels[rest], spec.validation, spec.seed + 1)
+    if validation is None:
+        held = held_back(samples.labels[rest], spec.validation, spec.seed + 1)
+        kept_back = f"validation {100 * spec.validation:g}% of train, seed {spec.seed}"
+    else:
+        held = validation[rest]
+        kept_back = "published validation set"
     parts = [samples.take(index) for index in (rest[~held], rest[held], np.flatnonzero(test))]
     counts = np.bincount(parts[0].labels, minlength=len(classes))
     if not counts.all():
         raise DataError(f"{name}: class {classes[int(counts.argmin())]} has too few samples to train on and to test")
-    said = [variant, split, f"validation {100 * spec.validation:g}% of train, seed {spec.seed}"]
+    said = [variant, split, kept_back]
     if spec.max_per_class is not None:
         said.append(f"at most {spec.max_per_class} a class, seed {spec.seed}")
     said.append("/".join(str(len(part)) for part in parts) + " train/validation/test samples")

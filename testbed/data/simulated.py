@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from testbed.data import zips
 from testbed.data.cache import mapped, new_array, prepared
-from testbed.data.recordings import atis_bytes, frame_all, read_atis
+from testbed.data.recordings import atis_bytes, frame_all, read_simulated
 from testbed.data.saccades import MODEL_VERSION, simulate
 from testbed.data.spec import DatasetSpec, DvsSpec
 
@@ -49,8 +50,7 @@ def simulated_frames(
     def make_frames(folder: Path) -> dict[str, int]:
         frames = new_array(folder / "frames.npy", shape)
         members = _members(recordings / RECORDINGS, names)
-        events = frame_all(members, frames, read_atis, images.shape[1:], split_by)
-        return {"recordings": len(frames), "events": events}
+        return {"recordings": len(frames), **frame_all(members, frames, read_simulated, images.shape[1:], split_by)}
 
     made_from = {"recordings": recordings.name, "frames": spec.frames, "split_by": split_by}
     folder = prepared(f"frames-{title}", made_from, make_frames)
@@ -86,7 +86,7 @@ def _record(path: Path, images: NDArray[np.uint8], names: Sequence[str], dvs: Dv
 
 
 def _members(path: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
+    with zips.opened(path) as archive:
         for name in names:
             yield f"{path}: {_member(name)}", archive.read(_member(name))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.data.disk import exists, is_file, unreadable
 from testbed.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
@@ -23,7 +24,7 @@ class Archive:
     def in_folder(self, data: Path) -> Path | None:
         """The archive in a folder (or in `download/` there, where SpikingJelly puts it), or `data` itself."""
         for path in (data, data / self.name, data / "download" / self.name):
-            if path.name == self.name and path.is_file():
+            if path.name == self.name and is_file(path):
                 return path
         return None
 
@@ -31,12 +32,15 @@ class Archive:
         """Check the whole file.
 
         Raises:
-            DataError: it is not what was published.
+            DataError: it cannot be read, or is not what was published.
         """
         digest = hashlib.md5(usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise unreadable(path, error) from error
         if digest.hexdigest() != self.md5:
             raise DataError(
                 f"{path}: MD5 {digest.hexdigest()} is not the published {self.md5}; "
@@ -48,6 +52,6 @@ def missing(title: str, archives: Sequence[Archive], data: Path | None, otherwis
     """The one message about files that are not there: which, from where, which checksum, where to put them."""
     files = ", ".join(f"{archive.name} from {archive.url} (MD5 {archive.md5})" for archive in archives)
     where = "name the folder you keep it in with --data DIR" if data is None else f"put it into {data}"
-    if data is not None and not data.exists():
+    if data is not None and not exists(data):
         where = f"{data} does not exist: put it into a folder and name that with --data DIR"
     return DataError(f"{title} is not there: get {files}; {where}{otherwise}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from testbed.data import simulated
 from testbed.data.files import IMAGE_SUFFIXES, Listing, list_files
-from testbed.data.images import decoded
+from testbed.data.images import Decoded, decoded
 from testbed.data.samples import Dataset, Samples, at_most, split_samples
 from testbed.data.spec import DatasetSpec
 from testbed.errors import DataError
@@ -56,20 +56,20 @@ def _enlarged(image: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.u
 def image_folder(spec: DatasetSpec) -> Dataset:
     """Images as `train/CLASS/FILE` and `test/CLASS/FILE`, or as `CLASS/FILE`, in a folder or a zip."""
     listing = _listing(spec)
-    images, _ = decoded(listing, spec.image_size, spec.channels)
+    found = decoded(listing, spec.image_size, spec.channels)
     name = spec.title or listing.source.stem
-    return split_samples(name, _size(spec), listing.classes, Samples(images, listing.labels), spec, _test(listing))
+    return _split(name, _variant(spec, listing, found), listing, Samples(found.images, listing.labels), spec)
 
 
 def image_folder_dvs(spec: DatasetSpec) -> Dataset:
     """Simulated events of the luma of such images."""
     listing = _listing(spec)
-    images, digest = decoded(listing, spec.image_size, 1)
-    frames = simulated.simulated_frames(spec, images[:, 0], listing.names, digest, listing.source.stem)
+    found = decoded(listing, spec.image_size, 1)
+    frames = simulated.simulated_frames(spec, found.images[:, 0], listing.names, found.digest, listing.source.stem)
     name = spec.title or listing.source.stem
     name = name if simulated.WORDS in name else f"{name}, {simulated.WORDS}"
-    variant = f"{_size(spec)}; {simulated.describe(spec)}"
-    return split_samples(name, variant, listing.classes, Samples(frames, listing.labels), spec, _test(listing))
+    variant = f"{_variant(spec, listing, found)}; {simulated.describe(spec)}"
+    return _split(name, variant, listing, Samples(frames, listing.labels), spec)
 
 
 def _listing(spec: DatasetSpec) -> Listing:
@@ -86,9 +86,16 @@ def _listing(spec: DatasetSpec) -> Listing:
     return listing.at_most(spec.max_per_class, spec.seed)
 
 
-def _test(listing: Listing) -> NDArray[np.bool_] | None:
-    return np.array(listing.parts) == "test" if listing.split else None
+def _split(name: str, variant: str, listing: Listing, samples: Samples, spec: DatasetSpec) -> Dataset:
+    if not listing.split:
+        return split_samples(name, variant, listing.classes, samples, spec)
+    parts = np.array(listing.parts)
+    if "val" not in listing.parts:
+        return split_samples(name, variant, listing.classes, samples, spec, parts == "test")
+    published = "published train/val/test split"
+    return split_samples(name, variant, listing.classes, samples, spec, parts == "test", published, parts == "val")
 
 
-def _size(spec: DatasetSpec) -> str:
-    return f"{spec.channels}x{spec.image_size}x{spec.image_size}"
+def _variant(spec: DatasetSpec, listing: Listing, found: Decoded) -> str:
+    size = f"{spec.channels}x{spec.image_size}x{spec.image_size}"
+    return "; ".join([size, *listing.notes, *found.notes])

@@ -196,7 +196,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that decided a cell's numbers; written before its first repeat, with facts added at its end.
 
     `cell` is the short hash of config, artefact, bundle, code and node profiles. `label` is for people. `mode_facts`
-    says what there is to know of the cell's mode. `nodes` maps the id of each participant to its record.
+    says what there is to know of the cell's mode. `nodes` has those who take part in it, by id.
     """
 
     schema: int
@@ -229,11 +229,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def role(self, role: Role) -> list[NodeRecord]:
         """The participants of a role, in the order of their ids; empty where the role takes no part."""
         return [self.nodes[name] for name in sorted(self.nodes) if self.nodes[name].role == role]
-
-    @property
-    def taking_part(self) -> list[NodeRecord]:
-        """The nodes that answer requests, which are those of the mode's roles."""
-        return [node for node in self.nodes.values() if node.role in self.mode_facts.roles]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -51,7 +51,7 @@ def _metered(cell: Cell) -> Iterator[list[Metered]]:
     Raises:
         RecordError: a source recorded nothing, or what is needed to read it is missing.
     """
-    for node in cell.manifest.taking_part:
+    for node in cell.manifest.nodes.values():
         found = {name: recorded(cell, node, name) for name in source_names(node)}
         for repeat in repeats(cell) if found else []:
             around = window(cell, node, repeat)

@@ -147,8 +147,9 @@ def config(**changes: Any) -> CellDocument:
 
 
 def manifest(nodes: Iterable[NodeRecord] | None = None, *, mode: str = "co_inference", **changes: Any) -> Manifest:
-    """The manifest of a cell; `mode` decides what its edge sends and with which codec."""
-    taking_part = [node(), node(profile("server", "host"), "cloud")] if nodes is None else list(nodes)
+    """The manifest of a cell; `mode` decides which of the nodes take part, what is sent and with which codec."""
+    there = [node(), node(profile("server", "host"), "cloud")] if nodes is None else nodes
+    taking_part = [each for each in there if each.role in facts_of(mode).roles]
     codec = "packed" if facts_of(mode).needs_codec else None
     document = Manifest(
         schema=SCHEMA_VERSION,

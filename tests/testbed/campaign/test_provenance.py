@@ -39,7 +39,7 @@ def test_an_edit_of_what_measures_changes_the_hash(sources: Path, folder: str) -
     assert provenance.digest(sources) != before
 
 
-@pytest.mark.parametrize("file", ["testbed/record/schema.py", "testbed/snn/export.py"])
+@pytest.mark.parametrize("file", ["testbed/record/schema.py", "testbed/snn/export.py", "testbed/snn/stepgraph.py"])
 def test_an_edit_of_the_schema_or_of_the_export_changes_the_hash(sources: Path, file: str) -> None:
     before = provenance.digest(sources)
     edit(sources / file)

@@ -1,5 +1,6 @@
 """Every test of the data sets prepares into its own folder; made-up folders and recordings."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from testbed.data.recordings import atis_bytes
+from testbed.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,18 @@ def unsplit(tmp_path: Path) -> Path:
     junk.mkdir(parents=True)
     (junk / "0.png").write_bytes(b"leaving")
     return tmp_path / "animals"
+
+
+def one_line(call: Callable[[], object]) -> str:
+    """What a call is refused with, which has to be one line of a DataError; "" where it goes through."""
+    try:
+        call()
+    except DataError as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "\n" not in said
+    return said
 
 
 def random_events(seed: int, count: int, width: int, height: int) -> tuple[np.ndarray, ...]:

@@ -111,6 +111,17 @@ def test_an_archive_that_is_not_the_published_one_is_refused(published, cache):
     assert not list(cache.glob("caltech*"))
 
 
+def test_a_damaged_archive_inside_the_published_one_is_named(published, monkeypatch):
+    path = published / "caltech-101.zip"
+    for content in (b"no archive", b"\x1f\x8b\x08\x00 cut"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("caltech-101/101_ObjectCategories.tar.gz", content)
+        md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setattr(caltech101, "ARCHIVE", replace(caltech101.ARCHIVE, md5=md5))
+        with pytest.raises(DataError, match=r"caltech-101\.zip: cannot be unpacked"):
+            load(spec(), published)
+
+
 def test_missing_and_renamed_classes_are_said(torchvisions):
     folder = torchvisions / "caltech101/101_ObjectCategories"
     (folder / "airplanes").rename(folder / "zeppelins")

@@ -81,6 +81,18 @@ def test_an_archive_with_another_checksum_is_refused(folder, batches, cache):
     assert not list(cache.glob("cifar10-*"))
 
 
+def test_an_archive_that_cannot_be_unpacked_is_named(folder, monkeypatch):
+    archive = folder / "cifar-10-binary.tar.gz"
+    whole = archive.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:400] + b"\xff" * 400 + whole[800:], b"", b"no archive"):
+        archive.write_bytes(content)
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        monkeypatch.setattr(cifar10, "ARCHIVE", replace(cifar10.ARCHIVE, md5=md5))
+        with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz: cannot be unpacked: \S") as caught:
+            load(spec(), folder)
+        assert "\n" not in str(caught.value)
+
+
 def test_missing_files_are_said_and_the_pickle_is_left_alone(tmp_path):
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"pickle")
     with pytest.raises(DataError) as caught:

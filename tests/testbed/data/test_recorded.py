@@ -179,6 +179,33 @@ def test_n_caltech101_extracted_and_cut_short(n_caltech):
         load(ten(), folder)
 
 
+def test_overflow_markers_refuse_no_data_set(n_caltech):
+    path = next(iter(sorted(extracted(n_caltech).rglob("*.bin"))))
+    path.write_bytes(path.read_bytes() + bytes([0, 240, 0, 0, 0]) + bytes([5, 6, 0x80, 0, 9]))
+    data = load(ten(), n_caltech)
+    counts = [part.images.sum((1, 2, 3, 4)) for part in (data.train, data.validation, data.test)]
+    assert sorted(np.concatenate(counts))[:5] == [1, 1, 1, 2, 2]
+
+
+def test_what_recordings_hold_beside_pixels_is_said(dvs):
+    path = extracted(dvs) / "extract/dog/cifar10_dog_3.aedat"
+    external = np.array([0x8000, 1 << 31, 0x8001, 0], dtype=">u4").tobytes()
+    path.write_bytes(path.read_bytes() + external)
+    for _ in range(2):
+        variant = load(spec(), dvs).variant
+        assert "2 events left out that are of no pixel" in variant
+        assert "times out of order" not in variant
+    path.write_bytes(path.read_bytes() + np.array([1, 0], dtype=">u4").tobytes())
+    assert "1 recordings with times out of order, put in order" in load(spec(), dvs).variant
+
+
+def test_a_recording_without_a_number_is_named_for_the_published_split(dvs):
+    folder = extracted(dvs) / "extract/dog"
+    (folder / "cifar10_dog_3.aedat").rename(folder / "cifar10_dog_3 (1).aedat")
+    with pytest.raises(DataError, match=r"dog_3 \(1\)\.aedat does not end in a number"):
+        load(spec(split="published"), dvs)
+
+
 @pytest.mark.parametrize("block", [spec(), ten()])
 def test_missing_data_is_said_with_origin_and_checksum(block, tmp_path):
     for where in (None, tmp_path, tmp_path / "nowhere"):

@@ -1,17 +1,26 @@
-"""Recordings: parsed by SpikingJelly, checked by us, and cut into frames as SpikingJelly cuts them."""
+"""Recordings: parsed as SpikingJelly parses them and as their formats say, and cut into frames as SpikingJelly does."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spikingjelly.datasets import integrate_events_by_fixed_frames_number
+from spikingjelly.datasets import cifar10_dvs, integrate_events_by_fixed_frames_number, load_ATIS_bin
 
-from testbed.data.recordings import Recording, atis_bytes, read_aedat, read_atis, to_frames
+from testbed.data.recordings import (
+    Recording,
+    atis_bytes,
+    frame_all,
+    read_aedat,
+    read_atis,
+    read_simulated,
+    to_frames,
+)
 from testbed.errors import DataError
-from tests.testbed.data.conftest import aedat_file, atis_file, random_events
+from tests.testbed.data.conftest import aedat_file, atis_file, one_line, random_events
 
 DATA = Path(os.environ.get("TESTBED_DATA", "nowhere")) / "events"
 real = pytest.mark.skipif(not DATA.exists(), reason="needs the real recordings (TESTBED_DATA)")
@@ -31,7 +40,7 @@ def test_what_is_written_in_the_40_bit_format_is_read_back(tmp_path_factory, row
     wanted = recording(rows)
     path = tmp_path_factory.mktemp("atis") / "a.bin"
     path.write_bytes(atis_bytes(wanted.t, wanted.x, wanted.y, wanted.p).tobytes())
-    found = read_atis(path)
+    found = read_simulated(path)
     for key in ("t", "x", "y", "p"):
         np.testing.assert_array_equal(getattr(found, key), getattr(wanted, key))
 
@@ -65,6 +74,133 @@ def test_a_recording_cut_short_is_refused(tmp_path):
         (tmp_path / "a.aedat").write_bytes(aedat_file(0)[:-trim])
         with pytest.raises(DataError, match="cut short"):
             read_aedat(tmp_path / "a.aedat")
+
+
+def test_an_ordinary_recording_is_read_as_spikingjelly_reads_it(tmp_path):
+    (tmp_path / "a.bin").write_bytes(atis_file(4, 500))
+    (tmp_path / "a.aedat").write_bytes(aedat_file(4, 500))
+    for found, theirs in (
+        (read_atis(tmp_path / "a.bin"), load_ATIS_bin(tmp_path / "a.bin")),
+        (read_aedat(tmp_path / "a.aedat"), cifar10_dvs._load_origin_data(tmp_path / "a.aedat")),  # noqa: SLF001
+    ):
+        for key in ("t", "x", "y", "p"):
+            np.testing.assert_array_equal(getattr(found, key), theirs[key])
+
+
+def marked(*rows: tuple[int, int, int, int]) -> bytes:
+    """40-bit records of (t, x, y, p) in the order given."""
+    return atis_bytes(*np.array(rows).T).tobytes()
+
+
+def test_an_overflow_marker_is_no_event_and_moves_the_times_after_it(tmp_path):
+    path = tmp_path / "a.bin"
+    first = ((50, 1, 2, 1), (8000, 3, 4, 0), (8191, 0, 240, 0), (100, 5, 6, 1))
+    path.write_bytes(marked(*first, (0, 0, 240, 0), (0, 0, 240, 1), (7, 8, 9, 0)))
+    found = read_atis(path)
+    assert found.t.tolist() == [50, 8000, 8192 + 100, 3 * 8192 + 7]
+    assert (found.x.tolist(), found.y.tolist(), found.p.tolist()) == ([1, 3, 5, 8], [2, 4, 6, 9], [1, 0, 1, 0])
+    assert not found.unordered
+
+
+def test_a_simulated_sensor_of_256_rows_has_a_row_240(tmp_path):
+    (tmp_path / "a.bin").write_bytes(marked((1, 1, 240, 1), (2, 2, 255, 0)))
+    assert read_simulated(tmp_path / "a.bin").y.tolist() == [240, 255]
+
+
+def aedat(*events: tuple[int, int], header: bytes = b"#!AER-DAT2.0\r\n") -> bytes:
+    """An AER-DAT 2.0 file of (address, time)."""
+    return header + np.array(events, dtype=np.uint32).reshape(-1, 2).astype(">u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"# User name: J\xf6rg\r\n",
+        b"# caf\xe9 /home/\xff\r\n# AEChip: DVS128 \xe4\r\n",
+        b"# \x00\x01 zero bytes\n",
+        b"#\r\n#\n# ends so\r\n#End Of ASCII Header\r\n",
+        b"# jap \x83\x6c\x83\x52\r\n" * 5,
+    ],
+)
+@pytest.mark.parametrize("pad", range(9))
+def test_a_header_may_hold_any_bytes_and_have_any_length(tmp_path, lines, pad):
+    header = b"#!AER-DAT2.0\r\n# " + b"." * pad + b"\r\n" + lines
+    (tmp_path / "a.aedat").write_bytes(aedat((0x1234, 5), (0x0102, 6), header=header))
+    found = read_aedat(tmp_path / "a.aedat")
+    assert found.t.tolist() == [5, 6]
+    assert found.x.tolist() == [127 - 0x12, 127 - 0x01]
+
+
+def test_a_header_that_does_not_end_and_a_recording_without_events_are_refused(tmp_path):
+    path = tmp_path / "a.aedat"
+    for content, said in (
+        (b"#!AER-DAT2.0\r\n# cut he", "header does not end"),
+        (b"#!AER-DAT2.0\r\n", "holds no events"),
+        (aedat((0x8000, 1)), "holds no events of pixels"),
+        (b"", "not an AER-DAT"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            read_aedat(path)
+    (tmp_path / "a.bin").write_bytes(b"")
+    with pytest.raises(DataError, match="holds no events"):
+        read_atis(tmp_path / "a.bin")
+
+
+def test_events_of_no_pixel_are_left_out_and_counted(tmp_path):
+    path = tmp_path / "a.aedat"
+    events = [(0x0102, 1), (0x8000, 2), (0x8102, 3), (0x80000102, 4), (0xFFFF8001, 5), (0x0304, 6), (0x10304, 7)]
+    path.write_bytes(aedat(*events, (0x0305, 8)))
+    found = read_aedat(path)
+    assert found.t.tolist() == [1, 6, 8]
+    assert found.no_pixel == 5
+
+
+def test_a_recording_of_another_chip_is_refused_by_its_name(tmp_path):
+    header = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C\r\n"
+    events = [(y << 22 | x << 12 | 1 << 11, 10 * x) for x, y in ((200, 100), (10, 170), (77, 3))]
+    (tmp_path / "a.aedat").write_bytes(aedat(*events, (1 << 31 | 5, 3), header=header))
+    with pytest.raises(DataError, match=r"another chip .*DAVIS240C"):
+        read_aedat(tmp_path / "a.aedat")
+
+
+def test_a_clock_that_begins_anew_goes_on(tmp_path):
+    path, top = tmp_path / "a.aedat", 1 << 32
+    times = [top - 20, top - 10, 3, top - 5, 9]  # one event from before the end comes late
+    path.write_bytes(aedat(*((number, t) for number, t in enumerate(times))))
+    found = read_aedat(path)
+    assert found.t.tolist() == [top - 20, top - 10, top - 5, top + 3, top + 9]
+    assert (found.wrapped, found.unordered) == (True, True)
+    top = 1 << 23
+    (tmp_path / "a.bin").write_bytes(marked((top - 9, 1, 1, 1), (4, 2, 2, 1), (60, 3, 3, 0)))
+    found = read_atis(tmp_path / "a.bin")
+    assert found.t.tolist() == [top - 9, top + 4, top + 60]
+    assert (found.wrapped, found.unordered) == (True, False)
+
+
+def test_a_long_pause_is_no_new_beginning(tmp_path):
+    (tmp_path / "a.bin").write_bytes(marked((0, 1, 1, 1), (8_000_000, 2, 2, 1)))
+    assert read_atis(tmp_path / "a.bin").t.tolist() == [0, 8_000_000]
+
+
+def test_what_was_left_out_or_put_right_is_counted_over_all_recordings():
+    late = aedat((1, 9), (2, 5), (0x8000, 6))
+    frames = np.zeros((3, 1, 2, 8, 8), np.uint8)
+    members = [("a", late), ("b", aedat((1, 1))), ("c", aedat((0x8000, 1), (5, (1 << 32) - 1), (6, 0)))]
+    found = frame_all(members, frames, read_aedat, (128, 128), "number")
+    assert found == {"events": 5, "no_pixel": 2, "unordered": 1, "wrapped": 1}
+
+
+@given(st.binary(max_size=64), st.integers(0, 100), st.integers(0, 255))
+@settings(deadline=None, max_examples=100)
+def test_any_bytes_are_events_or_one_line(tmp_path_factory, content, at, value):
+    path = tmp_path_factory.mktemp("any") / "a"
+    whole = bytearray(aedat_file(1, 4))
+    whole[at % len(whole)] = value
+    for made in (content, b"#!AER-DAT2.0\r\n" + content, bytes(whole)):
+        path.write_bytes(made)
+        for parse in (read_aedat, read_atis, read_simulated):
+            assert one_line(partial(parse, path)).startswith(str(path)) or len(parse(path)) <= len(made) // 5
 
 
 def test_another_version_of_aedat_is_refused(tmp_path):
