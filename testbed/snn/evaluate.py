@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from testbed.data.datasets import Samples, load
 from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
+from testbed.modes.co_inference import CoInference
+from testbed.modes.edge_only import EdgeOnly
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
@@ -71,7 +73,7 @@ def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) ->
     backbone = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
     first = next(iter(recipe.variants))
     rows = [
-        _row(recipe, cards[first], minutes, backbone, backbone, alpha, "edge_only")
+        _row(recipe, cards[first], minutes, backbone, backbone, alpha, EdgeOnly.facts.name)
         for alpha in (None, threshold(first, "full"))
     ]
     for name, card in cards.items():
@@ -81,7 +83,9 @@ def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) ->
         alpha = threshold(name, "split")
         for codec in CODECS:
             rows += [
-                _row(recipe, card, minutes, backbone, answers, each, "co_inference", name, codec, payloads[codec])
+                _row(
+                    recipe, card, minutes, backbone, answers, each, CoInference.facts.name, name, codec, payloads[codec]
+                )
                 for each in (None, alpha)
             ]
     return rows

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from tabulate import tabulate
+
 from testbed.record.log import write_atomically
 
 
@@ -57,10 +59,9 @@ def write_rows(rows: Sequence[Row], folder: Path) -> list[Path]:
     for row in rows:
         writer.writerow("" if value is None else _rounded(value) for value in astuple(row))
     headers, cells = table(rows)
-    lines = ["| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
-    lines += ["| " + " | ".join(line) + " |" for line in cells]
+    markdown = tabulate(cells, headers, tablefmt="github", disable_numparse=True)
     paths = [folder / "models.csv", folder / "models.md"]
-    for path, content in zip(paths, (text.getvalue(), "\n".join(lines) + "\n"), strict=True):
+    for path, content in zip(paths, (text.getvalue(), markdown + "\n"), strict=True):
         write_atomically(path, content.encode())
     return paths
 
