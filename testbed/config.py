@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
-import yaml
 
+from devices import yamlfile
 from devices.base.errors import DeviceError
 from devices.yamlfile import Document, KeyPath, load
 from testbed.errors import ExperimentError
@@ -112,9 +112,9 @@ def _override(data: Any, override: str) -> None:
         raise ExperimentError(f"--set {override}: expected KEY=VALUE, such as --set repeats=5")
     keys = dotted.split(".")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ExperimentError(f"--set {override}: the value is not YAML") from error
+        value = yamlfile.value(text, f"--set {override}")
+    except DeviceError as error:
+        raise ExperimentError(str(error)) from error
     try:
         for key in keys[:-1]:
             data = data[int(key)] if isinstance(data, list) else data.setdefault(key, {})

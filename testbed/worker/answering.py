@@ -65,7 +65,12 @@ class Answering:
             outcome, reason, fault = "error", f"{type(error).__name__}: {error}", error
         t_end_ns = time.monotonic_ns()
         tempo.rest()
-        ending = Ending(outcome, reason, t_start_ns, t_end_ns, self._leave(request, outcome))
+        wire: Wire | None = None
+        try:
+            wire = self._leave(request, outcome)
+        except Exception as error:
+            fault = fault or error
+        ending = Ending(outcome, reason, t_start_ns, t_end_ns, wire)
         facts = Facts(self._station.node, self._station.repeat, sample, int(self._bundle.labels[sample]))
         return Answered(*rows_of(request, facts, ending, rule), fault)
 

@@ -19,6 +19,7 @@ from devices.profile import load_profile
 from testbed.errors import WorkerError
 from testbed.link.keys import new_keypair
 from testbed.link.messages import CellConfig, ExitConfig, Load, Measure
+from testbed.link.tcpinfo import ConnectionMeter
 from testbed.modes import registry
 from testbed.record.log import read_rows
 from testbed.record.schema import EventRow, NetworkRow, RequestRow, TimestepRow
@@ -289,6 +290,18 @@ def test_an_edge_that_fails_leaves_the_row_of_that_request_and_raises(lab: Lab) 
         lab.edge.measure(lab.order(5), lambda done: None)
     assert outcomes(lab.rows()) == "ooe"
     assert lab.rows()[2].reason == "ZeroDivisionError: of a bug"
+
+
+def test_what_fails_after_the_answer_does_not_lose_the_row(lab: Lab, monkeypatch) -> None:
+    def fail(meter: ConnectionMeter) -> None:
+        raise OSError("too many open files")
+
+    lab.measure(2)
+    monkeypatch.setattr(ConnectionMeter, "read", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        lab.edge.measure(lab.order(3, first=2), lambda done: None)
+    assert outcomes(lab.rows()) == "ooo"
+    assert lab.rows()[2].wire_up_bytes is None
 
 
 def test_an_early_exit_whose_farewell_meets_a_cut_connection_stays_ok(tmp_path: Path) -> None:
