@@ -7,6 +7,7 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import mmap
 import os
@@ -49,7 +50,11 @@ class ActivityRecord(NamedTuple):
 
 
 class ActivityWriter:
-    """Creates the file with the board idle. One thread writes; a change costs a few microseconds."""
+    """Creates the file with the board idle. One thread writes; a change costs a few microseconds.
+
+    Raises:
+        DeviceError: the file cannot be made, as on a full disk.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
@@ -57,15 +62,21 @@ class ActivityWriter:
         self._activity = Activity.IDLE
         self._since_ns = clock()
         self._sequence = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A new file under the name: a reader of an earlier run keeps its own, whole.
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("w+b") as file:
-            file.truncate(_SIZE)
-            self._map = mmap.mmap(file.fileno(), _SIZE)
-        self._words = memoryview(self._map).cast("Q")
-        self._write()
-        part.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w+b") as file:
+                # Real blocks: a hole in a mapped file on a full disk ends its writer with SIGBUS.
+                os.posix_fallocate(file.fileno(), 0, _SIZE)
+                self._map = mmap.mmap(file.fileno(), _SIZE)
+            self._words = memoryview(self._map).cast("Q")
+            self._write()
+            part.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise DeviceError(f"{path}: cannot be written: {error.strerror}") from error
 
     def set(self, activity: Activity) -> None:
         """End the running activity now and begin this one."""

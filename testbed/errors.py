@@ -44,6 +44,18 @@ class RecordError(TestbedError):
     """Results on disk are missing, damaged or of another schema."""
 
 
+class DiskError(RecordError):
+    """Results cannot be written: the disk is full, read-only, or not ours. What is there already stays."""
+
+    @classmethod
+    def of(cls, path: object, error: OSError) -> DiskError:
+        """What the kernel said of a file that was to be written."""
+        return cls(
+            f"{path}: cannot be written: {error.strerror}; make room or choose another --results, then testbed run "
+            "--resume goes on from here"
+        )
+
+
 class NodeFailures(TestbedError):  # noqa: N818  (several errors, not one)
     """Several nodes failed at the same step; the message names each with its own reason."""
 

@@ -90,7 +90,8 @@ def accepted(measured: Sequence[Measured], include_invalid: bool) -> tuple[list[
     """The cells that a figure may show, and a note that names the others and why."""
     shown, refused = [], []
     for one in measured:
-        if one.valid or (include_invalid and one.valid is False and one.get(latency.METRIC)):
+        wanted = include_invalid and one.valid is False and not one.cell.damage and one.get(latency.METRIC) is not None
+        if one.valid or wanted:
             shown.append(one)
         else:
             refused.append(f"{one.label} ({one.verdict})")

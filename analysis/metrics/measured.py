@@ -86,7 +86,7 @@ class Measured:
 
 def measure_with(metrics: Sequence[Metric[Any]], cells: Sequence[Cell]) -> list[Measured]:
     """These metrics of all cells. A hole in one cell's record is that cell's problem alone."""
-    measured = [_filled(Measured(cell), [m for m in metrics if not m.compares]) for cell in cells]
+    measured = [_filled(Measured(cell, problems=cell.damage), [m for m in metrics if not m.compares]) for cell in cells]
     compared = [replace(one, baseline=baseline_of(one, measured)) for one in measured]
     return [_filled(one, [m for m in metrics if m.compares]) if one.baseline else one for one in compared]
 

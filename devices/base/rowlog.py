@@ -18,12 +18,15 @@ from devices.base.errors import DeviceError
 class RowLog:
     """Appends rows to one file, from any thread. `append` reaches the kernel before it returns.
 
+    After a row that went in part, or not at all, nothing more is appended: that row's line stays the last one.
+
     Raises:
         DeviceError: the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._failed: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -38,12 +41,16 @@ class RowLog:
         """
         # An encoder of its own: one is not to be shared between threads.
         data = msgspec.json.Encoder().encode_lines(rows)
+        if self._failed is not None:
+            raise DeviceError(self._failed)
         try:
             written = os.write(self._fd, data)
         except OSError as error:
-            raise DeviceError(f"{self.path}: cannot be written: {error.strerror}") from error
+            self._failed = f"{self.path}: cannot be written: {error.strerror}"
+            raise DeviceError(self._failed) from error
         if written != len(data):
-            raise DeviceError(f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?")
+            self._failed = f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?"
+            raise DeviceError(self._failed)
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from testbed.errors import RecordError
+from testbed.errors import DiskError, RecordError
 from testbed.record.layout import ExperimentFolder
 
 
@@ -21,17 +21,22 @@ def held(folder: ExperimentFolder) -> Iterator[None]:
 
     Raises:
         RecordError: another process holds it.
+        DiskError: it cannot be written to.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.lock.open("a+") as lock:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        opened = folder.lock.open("a+")
+    except OSError as error:
+        raise DiskError.of(folder.path, error) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
             raise RecordError(f"{folder.path}: another testbed run is writing here ({lock.read().strip()})") from error
-        lock.truncate(0)
-        lock.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
-        lock.flush()
+        with contextlib.suppress(OSError):  # who it is, for people: a full disk takes the name and leaves the lock
+            lock.truncate(0)
+            os.write(lock.fileno(), json.dumps({"pid": os.getpid(), "since": time.strftime("%F %T")}).encode())
         yield
 
 
@@ -46,7 +51,10 @@ def set_aside(folder: ExperimentFolder, planned: Collection[str], *, resume: boo
     if not old:
         return None
     target = folder.previous / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
-    target.mkdir(parents=True)
-    for path in old:
-        path.rename(target / path.name)
+    try:
+        target.mkdir(parents=True)
+        for path in old:
+            path.rename(target / path.name)
+    except OSError as error:
+        raise DiskError.of(target, error) from error
     return target

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from testbed.errors import DiskError, RecordError
 from testbed.record.documents import AttemptRecord, FailureRecord, Manifest, State, Status
 from testbed.record.layout import AttemptFolder, CellFolder
 from testbed.record.log import write_atomically, write_json
-from testbed.record.reader import read_cell, read_document
+from testbed.record.reader import look_over, read_cell, read_document
 from testbed.record.schema import SCHEMA_VERSION, ClockRecord
 from testbed.record.tables import TABLES, write_table
 from testbed.validity import reasons
@@ -58,6 +60,33 @@ def collect_cell(folder: CellFolder) -> Status:
     status = _status(folder, found)
     write_json(folder.status, status)
     return status
+
+
+def give_up(folder: CellFolder, repeats: int, why: list[str]) -> Status:
+    """The status of a cell whose tables cannot be made; on the disk, if that takes it."""
+    try:
+        done = [repeat.number for repeat in look(folder, repeats) if repeat.record is not None]
+    except RecordError:
+        done = []
+    status = Status(schema=SCHEMA_VERSION, state="failed", valid=None, reasons=why, repeats_done=done)
+    try:
+        write_json(folder.status, status)
+    except DiskError:
+        with contextlib.suppress(DiskError, OSError):
+            # Tables are copies of raw/, and some were just begun: without them there may be room for the status.
+            for table in TABLES:
+                folder.table(table).unlink(missing_ok=True)
+            write_json(folder.status, status)
+    return status
+
+
+def is_whole(folder: CellFolder) -> bool:
+    """Whether a cell was collected to its end, and every piece of it is there and sound."""
+    try:
+        cell = look_over(read_cell(folder.path))
+    except RecordError:
+        return False
+    return cell.complete and not cell.damage
 
 
 def with_facts(manifest: Manifest, found: Iterable[Repeat]) -> Manifest:

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from testbed.campaign import order
 from testbed.campaign.aside import held, set_aside
-from testbed.campaign.collect import collect_cell, with_facts
+from testbed.campaign.collect import collect_cell, give_up, is_whole, with_facts
 from testbed.campaign.plan import Plan, PlannedCell
 from testbed.deploy.deployer import Claim
 from testbed.deploy.reach import deployer
-from testbed.errors import DeployError, NodeFailures, TestbedError
+from testbed.errors import DeployError, DiskError, NodeFailures, RecordError, TestbedError
 from testbed.link.messages import CellConfig
 from testbed.orchestrator import Attempt, Orchestrator, taking_part
 from testbed.record.documents import FailureRecord, Invocation, Status
@@ -52,6 +52,7 @@ class Campaign:
         claim = Claim(owner, plan.experiment.name, uuid.uuid4().hex[:CLAIM_DIGITS])
         self._deployers = {node.id: deployer(node.profile, claim) for node in plan.nodes}
         self._measuring: asyncio.Task[None] | None = None
+        self._unwritten: dict[str, list[str]] = {}
         self.interrupts = 0
 
     def interrupt(self) -> None:
@@ -75,9 +76,10 @@ class Campaign:
                 why = "of another configuration, code or device" if resume else "--resume would have gone on with them"
                 self._observer.message(f"Earlier results ({why}) were moved to {moved}.")
             missing = self.plan.missing()
-            touched = {cell.cell for _, cell in missing}
+            anew = {cell.cell for _, cell in missing}
             for cell in self.plan.cells:
-                if not cell.folder.status.exists():
+                if not is_whole(cell.folder):
+                    anew.add(cell.cell)
                     self._open(cell)
             # A task of its own: what an interrupt stops is never the collecting after it.
             self._measuring = asyncio.create_task(self._measure(missing))
@@ -89,17 +91,25 @@ class Campaign:
                 for node in self._deployers.values():
                     await node.close()
             return [
-                collect_cell(cell.folder)
-                if cell.cell in touched or not cell.folder.status.exists()
-                else read_document(cell.folder.status, Status)
+                self._collect(cell) if cell.cell in anew else read_document(cell.folder.status, Status)
                 for cell in self.plan.cells
             ]
 
     def _open(self, cell: PlannedCell) -> None:
         """Say what is about to be measured; how an earlier run of the cell ended no longer holds."""
-        cell.folder.status.unlink(missing_ok=True)
+        try:
+            cell.folder.status.unlink(missing_ok=True)
+        except OSError as error:
+            raise DiskError.of(cell.folder.status, error) from error
         opening = self.plan.opening(cell, self._invocation)
         write_json(cell.folder.manifest, with_facts(opening, self.plan.repeats(cell)))
+
+    def _collect(self, cell: PlannedCell) -> Status:
+        """What became of a cell; where its tables cannot be made, that, and the other cells are still collected."""
+        try:
+            return collect_cell(cell.folder)
+        except RecordError as error:
+            return give_up(cell.folder, self.plan.experiment.repeats, [*self._unwritten.get(cell.cell, []), str(error)])
 
     async def _measure(self, missing: list[tuple[int, PlannedCell]]) -> None:
         for number, (repeat, cell) in enumerate(missing, start=1):
@@ -110,16 +120,24 @@ class Campaign:
             run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
             self._orchestrator = Orchestrator(run, self._observer.phase, self._deployers)
             attempt = self._attempt(cell, repeat)
-            self._open(cell)
             try:
+                self._open(cell)
                 await self._orchestrator.attempt(attempt)
             except TestbedError as error:
-                write_json(attempt.folder.failure, _failure(error))
                 self._observer.message(f"{cell.label}, repeat {repeat + 1}: {error}")
-                if _unusable(error):
+                if not self._noted(cell, repeat, attempt, error) or _unusable(error):
                     break
             finally:
                 self._orchestrator = None
+
+    def _noted(self, cell: PlannedCell, repeat: int, attempt: Attempt, error: TestbedError) -> bool:
+        """Write down why an attempt failed; False where the disk does not take even that."""
+        try:
+            write_json(attempt.folder.failure, _failure(error))
+        except DiskError:
+            self._unwritten.setdefault(cell.cell, []).append(f"repeat {repeat}: {error}")
+            return False
+        return True
 
     def _attempt(self, cell: PlannedCell, repeat: int) -> Attempt:
         plan, experiment, scenario = self.plan, self.plan.experiment, self.plan.experiment.scenario
@@ -154,6 +172,6 @@ def _failure(error: TestbedError) -> FailureRecord:
 
 
 def _unusable(error: Exception) -> bool:
-    """Whether a node could not be used at all, so that the other repeats would fare no better."""
+    """Whether a node, or the disk, could not be used at all, so that the other repeats would fare no better."""
     every = error.failures.values() if isinstance(error, NodeFailures) else [error]
-    return any(isinstance(each, DeployError) for each in every)
+    return any(isinstance(each, (DeployError, DiskError)) for each in every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec
@@ -18,6 +19,9 @@ from testbed.errors import TestbedError
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_ABORTED = 1, 130
 TABLE_COLUMNS = 300
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO})
+"""Whatever is written meets these; they are nobody's mistake."""
 
 console = Console()
 errors = Console(stderr=True)
@@ -37,6 +41,11 @@ def readable(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except TestbedError as error:
             complain(str(error), style="red")
+            raise typer.Exit(EXIT_FAILED) from error
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            complain(f"{error.filename or 'what was made'}: cannot be written: {error.strerror}", style="red")
             raise typer.Exit(EXIT_FAILED) from error
 
     return run

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, console, errors, print_rows
+from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, complain, console, errors, print_rows, readable
 from testbed.cli.options import Cloud, Data, Edge, ExperimentFile, Results, Set
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ def run(
         campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
         statuses = asyncio.run(_interruptible(campaign, resume))
     console.print(f"Measured in {time.monotonic() - started:.0f} s.")
-    _analyse(planned.folder.path)
-    _exit_for(statuses)
+    try:
+        readable(_analyse)(planned.folder.path)
+    finally:
+        _exit_for(statuses)
 
 
 def plan(
@@ -83,7 +85,7 @@ def _analyse(folder: Path) -> None:
     from testbed.record.reader import read_campaign
 
     with console.status("Drawing figures and writing the report"):
-        made = publish(folder, read_campaign(folder))
+        made = publish(folder, read_campaign(folder, complain))
     print_rows(*made.table)
     console.print(f"{made.summary}  {folder / 'figures'}/  {made.report}", highlight=False, soft_wrap=True)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from testbed.cli.console import console, print_rows
+from testbed.cli.console import EXIT_FAILED, complain, console, print_rows
 from testbed.cli.options import ExitAccumulate, ExitPolicy, ResultsFolder, check_exit
 from testbed.errors import TestbedError
+
+if TYPE_CHECKING:
+    from testbed.record.reader import Cell
 
 Shown = Annotated[
     Path,
@@ -24,24 +29,24 @@ def show(folder: Shown) -> None:
     from analysis.metrics.registry import measure
     from analysis.model import describe_model
     from analysis.tables import table
-    from testbed.record.reader import read_campaign
     from testbed.runtime.artefact import CARD_NAME, load_card
 
     if (folder / CARD_NAME).exists():
         for headers, rows in describe_model(load_card(folder)):
             print_rows(headers, rows)
     else:
-        print_rows(*table(measure(read_campaign(folder))))
+        with _cells(folder) as cells:
+            print_rows(*table(measure(cells)))
 
 
 def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
     """Draw the figures of an experiment's results."""
     from analysis.figures.drawing import draw, save
     from analysis.metrics.registry import measure
-    from testbed.record.reader import read_campaign
 
-    for path in save(folder, draw(measure(read_campaign(folder)), include_invalid)):
-        console.print(str(path), highlight=False)
+    with _cells(folder) as cells:
+        for path in save(folder, draw(measure(cells), include_invalid)):
+            console.print(str(path), highlight=False)
 
 
 def tables(folder: ResultsFolder) -> None:
@@ -49,11 +54,11 @@ def tables(folder: ResultsFolder) -> None:
     from analysis.metrics.registry import measure
     from analysis.summary import write_summary
     from analysis.tables import write_tables
-    from testbed.record.reader import read_campaign
 
-    measured = measure(read_campaign(folder))
-    for path in (write_summary(folder, measured), *write_tables(folder, measured)):
-        console.print(str(path), highlight=False)
+    with _cells(folder) as cells:
+        measured = measure(cells)
+        for path in (write_summary(folder, measured), *write_tables(folder, measured)):
+            console.print(str(path), highlight=False)
 
 
 def report(folder: ResultsFolder) -> None:
@@ -61,10 +66,10 @@ def report(folder: ResultsFolder) -> None:
     from analysis.figures.drawing import draw_or_why
     from analysis.metrics.registry import measure
     from analysis.report import write_report
-    from testbed.record.reader import read_campaign
 
-    measured = measure(read_campaign(folder))
-    console.print(str(write_report(folder, measured, *draw_or_why(measured))), highlight=False)
+    with _cells(folder) as cells:
+        measured = measure(cells)
+        console.print(str(write_report(folder, measured, *draw_or_why(measured))), highlight=False)
 
 
 def replay(
@@ -89,6 +94,22 @@ def replay(
     for text, row in zip(threshold, outcome.itertuples(), strict=True):
         table.add_row(text, f"{row.accuracy:.4f}", f"{row.mean_exit_timestep:.2f}")
     console.print(table)
+
+
+@contextlib.contextmanager
+def _cells(folder: Path) -> Iterator[list[Cell]]:
+    """The cells of an experiment; what of them is missing or torn is said first, and is a failure in the end."""
+    from testbed.record.reader import read_campaign
+
+    damaged: list[str] = []
+    try:
+        cells = read_campaign(folder, damaged.append)
+    finally:
+        for line in damaged:
+            complain(line, style="red")
+    yield cells
+    if damaged:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _alphas(text: str) -> float | list[float]:

@@ -13,7 +13,7 @@ import msgspec
 import testbed
 from devices.profile import Profile
 from testbed.deploy.deployer import last_word
-from testbed.errors import DeployError
+from testbed.errors import DeployError, DiskError
 from testbed.link.messages import WorkerStart
 from testbed.steward.lease import boot_id
 from testbed.steward.processes import RUN_VARIABLE
@@ -69,8 +69,12 @@ class LocalDeployer:
     async def start(self, run: str, start: WorkerStart, log: Path) -> LocalWorker:
         """Start `python -m testbed.worker` with the profile's interpreter or this one."""
         python = self._profile.python or sys.executable
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            opened = log.open("ab")
+        except OSError as error:
+            raise DiskError.of(log, error) from error
+        with opened as output:
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(python, "-m", "testbed.worker", "--node", start.node, "--run", run),

@@ -13,6 +13,9 @@ RESERVED = ("models", "bundles", "data", "reference")
 """Folders under results/ that are not an experiment's."""
 
 
+_OF_A_CELL = ("manifest.json", "status.json", "raw")
+
+
 @dataclass(frozen=True)
 class AttemptFolder:
     """One try at one repeat. Each participant's worker has a folder of its own in it."""
@@ -96,8 +99,9 @@ class ExperimentFolder:
         return CellFolder(self.path / name)
 
     def cells(self) -> list[CellFolder]:
-        """The cells that were begun."""
-        return [CellFolder(path.parent) for path in sorted(self.path.glob("*/manifest.json"))]
+        """The cells that were begun, also where the manifest that says so was lost."""
+        begun = {path.parent for name in _OF_A_CELL for path in self.path.glob(f"[!.]*/{name}")}
+        return [CellFolder(path) for path in sorted(begun)]
 
     @property
     def lock(self) -> Path:

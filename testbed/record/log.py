@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from testbed.errors import RecordError
+from testbed.errors import DiskError, RecordError
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
@@ -32,25 +33,41 @@ def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
 
 
 def sync(folder: Path) -> None:
-    """Have everything in a folder on the disk itself, so that a power loss takes none of it any more."""
-    for path in (*folder.rglob("*"), folder):
-        if path.is_file() or path.is_dir():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Have everything in a folder on the disk itself, so that a power loss takes none of it any more.
+
+    Raises:
+        DiskError: the disk does not take it.
+    """
+    try:
+        for path in (*folder.rglob("*"), folder):
+            if path.is_file() or path.is_dir():
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+    except OSError as error:
+        raise DiskError.of(folder, error) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file in one step: a reader sees the old content or the new, never a part.
+
+    Raises:
+        DiskError: it cannot be written; the old content is still there.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise DiskError.of(path, error) from error
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-import pyarrow.parquet as pq
 
 from testbed.errors import RecordError
 from testbed.record.documents import Manifest, Status
 from testbed.record.layout import CellFolder, ExperimentFolder
 from testbed.record.log import read_rows
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow
-from testbed.record.tables import TABLES, arrow_schema
+from testbed.record.tables import AGAIN, TABLES, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +31,15 @@ class _Versioned(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a campaign on disk. Tables are read when asked for."""
+    """One cell of a campaign on disk. Tables are read when asked for.
+
+    `damage` has a line for each piece that is missing or torn, as far as it was looked for.
+    """
 
     folder: Path
     manifest: Manifest
     status: Status | None
+    damage: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -65,7 +70,13 @@ class Cell:
     def events(self) -> list[EventRow]:
         """Phases and incidents, in the order they were recorded."""
         path = CellFolder(self.folder).events
-        return list(read_rows(path, EventRow)) if path.exists() else []
+        if self._is_there(path):
+            with path.open("rb") as file:
+                # It is written whole, so what does not end with a line was cut.
+                if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+                    raise RecordError(f"{path}: cut short; {AGAIN}")
+            return list(read_rows(path, EventRow))
+        return []
 
     @property
     def clock(self) -> list[ClockEstimate]:
@@ -80,22 +91,16 @@ class Cell:
     @cached_property
     def _clock(self) -> ClockRecord:
         path = CellFolder(self.folder).clock
-        if not path.exists():
-            return ClockRecord(estimates=[], lines=[])
-        return read_document(path, ClockRecord)
+        return read_document(path, ClockRecord) if self._is_there(path) else ClockRecord(estimates=[], lines=[])
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether a piece is there, which it must be where the cell was collected."""
+        if not path.exists() and self.status is not None:
+            raise RecordError(f"{path}: missing; {AGAIN}")
+        return path.exists()
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = CellFolder(self.folder).table(name)
-        try:
-            table = pq.read_table(path)
-        except FileNotFoundError as error:
-            raise RecordError(
-                f"{path}: missing; was the run ended before it collected? testbed run --resume"
-            ) from error
-        except OSError as error:
-            raise RecordError(f"{path}: damaged: {error}") from error
-        if not table.schema.equals(arrow_schema(TABLES[name])):
-            raise RecordError(f"{path}: its columns are not those of schema {SCHEMA_VERSION}")
+        table = read_table(CellFolder(self.folder).table(name), TABLES[name])
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -111,18 +116,57 @@ def read_cell(folder: Path) -> Cell:
     return Cell(folder, manifest, read_document(cell.status, Status) if cell.status.exists() else None)
 
 
-def read_campaign(folder: Path) -> list[Cell]:
+def look_over(cell: Cell) -> Cell:
+    """The cell with a line for each of its pieces that is missing or torn."""
+    folder, found = CellFolder(cell.folder), []
+    if cell.status is None and folder.table("requests").exists():
+        found.append(f"{folder.status}: missing; testbed run --resume judges the cell again")
+    if cell.status is not None and not any(folder.table(name).exists() for name in TABLES):
+        found.append(f"{cell.folder}: the documents are there and the tables are not; {AGAIN}")
+    elif cell.status is not None:
+        for piece in (*TABLES, "events", "clock"):
+            try:
+                getattr(cell, piece)
+            except RecordError as error:  # noqa: PERF203  (each piece is looked at)
+                found.append(str(error))
+    return replace(cell, damage=(*cell.damage, *found)) if found else cell
+
+
+def read_campaign(folder: Path, on_damage: Callable[[str], None]) -> list[Cell]:
     """Open every cell of an experiment's results, in the order of the experiment file.
 
+    Args:
+        folder: the experiment's results.
+        on_damage: told of each piece that is missing or torn, in one line. A cell without a manifest is left out; of
+            any other what is sound can be read.
+
     Raises:
-        RecordError: there is no such folder, it holds no cells, or one of them is damaged.
+        RecordError: there is no such folder, or it holds no cell that can be read.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such results; testbed run makes them")
-    cells = [read_cell(cell.path) for cell in ExperimentFolder(folder).cells()]
+    cells, damaged = [], 0
+    for found in ExperimentFolder(folder).cells():
+        try:
+            cell = look_over(_read_what_is_sound(found))
+        except RecordError as error:
+            on_damage(str(error))
+            damaged += 1
+            continue
+        for line in cell.damage:
+            on_damage(line)
+        cells.append(cell)
     if not cells:
-        raise RecordError(f"{folder}: holds no measured cells")
+        raise RecordError(f"{folder}: holds no {'measured cells' if not damaged else 'cell that can be read'}")
     return sorted(cells, key=lambda cell: cell.manifest.config.position)
+
+
+def _read_what_is_sound(found: CellFolder) -> Cell:
+    manifest = read_document(found.manifest, Manifest)
+    try:
+        return read_cell(found.path)
+    except RecordError as error:
+        return Cell(found.path, manifest, None, damage=(str(error),))
 
 
 def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
@@ -140,7 +184,9 @@ def read_document(path: Path, kind: type[DocumentT]) -> DocumentT:
                 "the testbed that measured them (code.commit in manifest.json), or measure again"
             )
         return msgspec.json.decode(data, type=kind)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: missing") from error
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path}: not what was expected: {error}") from error

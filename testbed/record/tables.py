@@ -1,4 +1,7 @@
-"""Row logs to Parquet: what the nodes appended becomes the tables of a cell."""
+"""Row logs to Parquet: what the nodes appended becomes the tables of a cell, and how these are read back.
+
+Each page has a checksum, which is compared at reading: a bit that fell over on a disk becomes no number.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from devices.base.power import PowerRow
+from testbed.errors import RecordError
 from testbed.record.log import read_rows, write_atomically
 from testbed.record.schema import SCHEMA_VERSION, NetworkRow, RequestRow, TimestepRow
 
@@ -24,6 +28,10 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 }
 """The Parquet tables of a cell and the rows they hold."""
 
+AGAIN = "testbed run --resume makes it again from raw/"
+"""What mends a table: what the nodes appended is still there."""
+
+_MOST_WORDS = 200
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
@@ -53,6 +61,26 @@ def write_table(path: Path, row_type: type[msgspec.Struct], logs: Iterable[Path]
     """
     rows = [msgspec.structs.asdict(row) for log in logs for row in read_rows(log, row_type)]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(row_type)), sink, compression="zstd")
+    table = pa.Table.from_pylist(rows, schema=arrow_schema(row_type))
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     write_atomically(path, sink.getvalue().to_pybytes())
     return len(rows)
+
+
+def read_table(path: Path, row_type: type[msgspec.Struct]) -> pa.Table:
+    """Read a table of a cell back, with its checksums compared.
+
+    Raises:
+        RecordError: it is missing, cut, damaged, or has other columns; the text names the file.
+    """
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        table.validate(full=True)
+    except FileNotFoundError as error:
+        raise RecordError(f"{path}: missing; {AGAIN}") from error
+    except Exception as error:  # whatever pyarrow and its decoders make of bytes that are no table
+        why = " ".join(str(error).split())[:_MOST_WORDS] or type(error).__name__
+        raise RecordError(f"{path}: damaged ({why}); {AGAIN}") from error
+    if not table.schema.equals(arrow_schema(row_type)):
+        raise RecordError(f"{path}: its columns are not those of schema {SCHEMA_VERSION}")
+    return table

@@ -12,8 +12,9 @@ from analysis.stats import over_repeats
 from devices.base.power import PowerRow, Rail
 from devices.base.rowlog import RowLog
 from testbed.errors import RecordError
-from testbed.record.log import read_rows
+from testbed.record.log import read_rows, write_json
 from testbed.record.reader import read_cell
+from testbed.record.schema import ClockRecord
 from testbed.record.tables import write_table
 from tests.made import records
 
@@ -133,6 +134,6 @@ def test_the_clouds_window_is_the_edges_on_the_clouds_clock(make_cell) -> None:
 
 def test_a_cloud_without_clock_offsets_has_no_energy_to_give(make_cell) -> None:
     cell = make_cell("no clock", cloud_mw=90_000)
-    (cell.folder / "clock.json").unlink()
+    write_json(cell.folder / "clock.json", ClockRecord(estimates=[], lines=[]))
     with pytest.raises(RecordError, match="no clock offset"):
         energy(read_cell(cell.folder), "cloud")

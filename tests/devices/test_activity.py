@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from devices.activity import Activity, ActivityReader, ActivityWriter
 from devices.base.errors import DeviceError
+from tests.fakes.disk import small_disk
 
 
 @pytest.fixture
@@ -148,3 +149,17 @@ def test_a_missing_or_short_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"1234")
     with pytest.raises(DeviceError, match="no activity record"):
         ActivityReader(tmp_path / "short")
+
+
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom devices.activity import ActivityWriter\n"
+        "from devices.base.errors import DeviceError\n"
+        "try:\n    ActivityWriter(Path(sys.argv[1]))\nexcept DeviceError as error:\n    print(error)\n"
+    )
+    with small_disk(tmp_path / "disk", kib=16) as disk:
+        disk.fill()
+        path = disk.folder / "activity"
+        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, f"{path}: cannot be written: No space left on device\n")
+        assert [left.name for left in disk.folder.iterdir()] == [".ballast"]

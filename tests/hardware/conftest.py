@@ -90,4 +90,4 @@ def measured(bench: HardwareBench) -> Measured:
     experiment.write_text(yaml.safe_dump(document, sort_keys=False))
     results = bench.folder / "results"
     ran = bench.testbed("run", experiment, "--results", results)
-    return Measured(ran, {cell.manifest.mode: cell for cell in read_campaign(results / "bench")})
+    return Measured(ran, {cell.manifest.mode: cell for cell in read_campaign(results / "bench", pytest.fail)})

@@ -130,7 +130,7 @@ class Lab:
         return self.results / EXPERIMENT
 
     def cells(self) -> list[Cell]:
-        return read_campaign(self.campaign)
+        return read_campaign(self.campaign, print)
 
     def cell(self, mode: str) -> Cell:
         return next(cell for cell in self.cells() if cell.manifest.mode == mode)

@@ -49,7 +49,7 @@ def test_the_page_s_codec_mode_and_power_source_measure_and_its_metric_and_figur
     done = extended.run("run", "extras.yaml")
     assert done.code == 0, done.text
     folder = extended.results / "extras"
-    cells = {cell.manifest.mode: cell for cell in read_campaign(folder)}
+    cells = {cell.manifest.mode: cell for cell in read_campaign(folder, pytest.fail)}
     assert set(cells) == {"edge_only", "cloud_zlib", "co_inference"}
 
     coded = cells["co_inference"]

@@ -150,7 +150,7 @@ def test_whole_quickstart_runs_across_two_nodes(bench, lab) -> None:
 
     assert done.code == 0, done.text
     campaign = lab.results / "quickstart"
-    cells = read_campaign(campaign)
+    cells = read_campaign(campaign, pytest.fail)
     assert len(cells) == len(yaml.safe_load(QUICKSTART.read_text())["cells"])
     for cell in cells:
         assert cell.complete

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.base.rowlog import RowLog
-from testbed.record.documents import AttemptRecord, FailureRecord, NodeRecord
+from testbed.record.documents import AttemptRecord, CellDocument, FailureRecord, NodeRecord
 from testbed.record.layout import AttemptFolder, CellFolder
 from testbed.record.log import write_json
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow
@@ -66,6 +66,11 @@ def failed(cell: CellFolder, repeat: int, message: str) -> AttemptFolder:
     attempt = tried(cell, repeat, requests=2)
     write_json(attempt.failure, failure(message))
     return attempt
+
+
+def config(position: int) -> CellDocument:
+    """The configuration of the cell at a place in its experiment."""
+    return records.config(position=position)
 
 
 def failure(message: str) -> FailureRecord:

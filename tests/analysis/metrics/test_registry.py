@@ -56,7 +56,7 @@ def test_an_outside_metric_and_figure_are_in_summary_tables_figures_and_report(c
     code = (
         "import sys; from pathlib import Path; from analysis.publish import publish\n"
         "from testbed.record.reader import read_campaign\n"
-        "publish(Path(sys.argv[1]), read_campaign(Path(sys.argv[1])))"
+        "publish(Path(sys.argv[1]), read_campaign(Path(sys.argv[1]), print))"
     )
     folder = campaign[0].folder.parent
     environment = {"PYTHONPATH": f"{ROOT}:{extra}", "PATH": ""}

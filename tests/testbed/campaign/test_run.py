@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 
 from testbed.campaign import Campaign, Plan, PlannedCell
 from testbed.campaign import run as run_module
-from testbed.errors import DeployError, NodeFailures, TestbedError, WorkerError
+from testbed.errors import DeployError, DiskError, NodeFailures, TestbedError, WorkerError
 from testbed.experiment import Experiment
 from testbed.orchestrator import Attempt
 from testbed.orchestrator.participants import participants
 from testbed.record.documents import FailureRecord, Invocation, Manifest, Status
 from testbed.record.layout import CellFolder, ResultsFolder
-from testbed.record.reader import read_document
+from testbed.record.reader import look_over, read_cell, read_document
 from testbed.runtime.bundle import Bundle, BundleCard
+from tests.fakes.disk import SmallDisk, small_disk
 from tests.made import cells, records
 
 Deed = Callable[["Scripted", Attempt], bool]
@@ -228,3 +230,93 @@ def test_an_attempt_that_lost_rows_is_measured_again(run, plan) -> None:
     statuses, seen, _ = run(resume=True)
     assert seen == [("split", 1)]
     assert statuses["split"].state == "complete"
+
+
+@pytest.fixture
+def disk(plan: Plan) -> Iterator[SmallDisk]:
+    """A small disk that holds the experiment's results and nothing else."""
+    with small_disk(plan.folder.path) as made:
+        yield made
+
+
+def fills(disk: SmallDisk, leave_pages: int) -> Deed:
+    """A repeat in which the disk fills up."""
+
+    def deed(_: Scripted, attempt: Attempt) -> bool:
+        cells.tried(cell_of(attempt), attempt.repeat, requests=2)
+        disk.fill(leave_pages)
+        raise WorkerError("edge board, measuring: requests.jsonl: cannot be written: No space left on device")
+
+    return deed
+
+
+@pytest.mark.parametrize("leave_pages", [0, 16])
+def test_a_disk_that_fills_up_loses_nothing_that_was_measured(run, plan, disk, leave_pages) -> None:
+    statuses, seen, messages = run(measure, fills(disk, leave_pages))
+    assert "complete" not in {status.state for status in statuses.values()}
+    told = [*messages, *(reason for status in statuses.values() for reason in status.reasons)]
+    assert all("\n" not in line for line in told)
+    assert any("cannot be written: No space left on device" in line for line in told)
+    on_disk = [cell for cell in plan.cells if cell.folder.status.exists()]
+    for cell in on_disk:
+        assert read_document(cell.folder.status, Status).state in ("failed", "aborted")
+    assert bool(on_disk) == (leave_pages > 0)
+
+    disk.make_room()
+    statuses, again, _ = run(resume=True)
+    assert {status.state for status in statuses.values()} == {"complete"}
+    assert seen[0] not in again, "the repeat that was measured before the disk filled up is kept"
+    assert seen[1] in again, "the one in which it filled up is measured again"
+
+
+def test_without_room_for_a_line_the_campaign_ends_instead_of_measuring_for_nothing(run, disk) -> None:
+    _, seen, _ = run(fills(disk, 0))
+    assert len(seen) == 1
+
+
+def test_a_disk_that_became_read_only_is_one_line_and_goes_on_later(run, disk) -> None:
+    _, seen, _ = run(measure, fails(DeployError("board: unplugged")))
+    disk.remount("ro")
+    with pytest.raises(DiskError, match=r"toy: cannot be written: Read-only file system; make room or choose"):
+        run(resume=True)
+    disk.remount("rw")
+    statuses, again, _ = run(resume=True)
+    assert {status.state for status in statuses.values()} == {"complete"}
+    assert seen[0] not in again
+
+
+def test_what_is_torn_in_a_cell_is_made_again_from_what_its_nodes_recorded(run, plan) -> None:
+    run()
+    plan.cells[0].folder.table("requests").write_bytes(b"PAR1")
+    plan.cells[1].folder.manifest.unlink()
+    statuses, seen, _ = run(resume=True)
+    assert (seen, {status.state for status in statuses.values()}) == ([], {"complete"})
+    assert all(not look_over(read_cell(cell.folder.path)).damage for cell in plan.cells)
+
+
+def test_rows_that_cannot_be_read_fail_their_cell_and_no_other(run, plan) -> None:
+    run()
+    rows = plan.cells[1].folder.attempts(1)[0].rows("board", "requests")
+    rows.write_bytes(b"{}\n" * rows.read_bytes().count(b"\n"))
+    plan.cells[1].folder.status.unlink()
+    statuses, seen, _ = run(resume=True)
+    assert seen == []
+    assert (statuses["edge"].state, statuses["split"].state) == ("complete", "failed")
+    assert f"{rows}:1: not a RequestRow" in statuses["split"].reasons[0]
+
+
+def test_an_attempt_whose_edge_folder_is_gone_is_measured_again(run, plan) -> None:
+    run()
+    shutil.rmtree(plan.cells[0].folder.attempts(0)[0].path / "board")
+    statuses, seen, _ = run(resume=True)
+    assert seen == [("edge", 0)]
+    assert statuses["edge"].state == "complete"
+
+
+def test_an_attempt_whose_last_row_was_cut_is_measured_again(run, plan) -> None:
+    run()
+    rows = plan.cells[0].folder.attempts(1)[0].rows("board", "requests")
+    rows.write_bytes(rows.read_bytes()[:-5])
+    statuses, seen, _ = run(resume=True)
+    assert seen == [("edge", 1)]
+    assert statuses["edge"].state == "complete"
