@@ -41,7 +41,7 @@ class Observer(Protocol):
 
 
 class Campaign:
-    """Runs a plan. `interrupt` once ends it after the running request, twice now."""
+    """Runs a plan. `interrupt` once ends it at the next point where that loses little, twice now."""
 
     def __init__(self, plan: Plan, observer: Observer, invocation: Invocation) -> None:
         self.plan = plan
@@ -58,8 +58,8 @@ class Campaign:
         """What Ctrl-C does."""
         self.interrupts += 1
         if self.interrupts == 1 and self._orchestrator is not None:
-            self._observer.message("Ending after the running request; Ctrl-C again stops now.")
-            self._orchestrator.cancel()
+            how = self._orchestrator.cancel()
+            self._observer.message(f"Ending {how}; Ctrl-C again stops now.")
         elif self._measuring is not None:
             self._measuring.cancel()
 

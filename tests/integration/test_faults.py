@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 
 import psutil
@@ -143,6 +144,27 @@ def test_first_interrupt_ends_at_the_next_request_and_collects(lab) -> None:
     (untouched,) = cells.values()
     assert not (untouched.folder / "raw").exists()
     assert untouched.status.reasons == ["0 of 1 repeats were measured"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_workers_start_ends_the_run_and_nothing_is_measured(lab, number) -> None:
+    slow = lab.folder / "slow-python"
+    slow.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(600)\n")
+    slow.chmod(0o755)
+    edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=30, python=str(slow))
+    experiment = lab.experiment(EDGE_ONLY, SPLIT, edge=edge)
+    running = lab.start("run", experiment, "--results", lab.results, "--set", "deadlines.start_s=600")
+    lab.wait_for("the worker starts", lambda: lab.nodes("bench-edge"))
+
+    running.signal(number)
+
+    done = running.outcome(40)
+    assert done.code == 130, done.text
+    assert "Ending without this repeat, which has not begun; Ctrl-C again stops now." in done.out
+    assert "Traceback" not in done.text
+    assert not lab.nodes()
+    assert {cell.status.state for cell in lab.cells()} == {"aborted"}
+    assert lab.recorded(lab.campaign) == 0
 
 
 def test_second_interrupt_stops_now(lab) -> None:

@@ -48,8 +48,9 @@ class Scripted:
     def __init__(self, *_: object) -> None:
         self.cancelled = False
 
-    def cancel(self) -> None:
+    def cancel(self) -> str:
         self.cancelled = True
+        return "after the running request"
 
     async def attempt(self, attempt: Attempt) -> bool:
         type(self).seen.append((attempt.folder.path.parents[2].name, attempt.repeat))
