@@ -16,6 +16,7 @@ import msgspec
 from devices import yamlfile
 from devices.base.providers import Provider
 from devices.power.emulated import EmulatedPower
+from devices.power.nvml import NvmlPower as NvmlPower
 from devices.power.sources import refuse_unknown, to_spec
 from devices.power.spec import PowerSpec, Text, UnknownPower, wrong
 

@@ -20,10 +20,12 @@ Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source"):
     """One source; a subclass sets `tag`, the name that profiles use, and adds its own fields.
 
-    `rate_hz` is how often it is read. No number of a spec may be infinite.
+    `rate_hz` is how often it is read. `max_mw` is what a rail of it can draw at all, where the testbed's own limit does
+    not fit (docs/power.md). No number of a spec may be infinite.
     """
 
     rate_hz: Rate
+    max_mw: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
