@@ -104,11 +104,18 @@ def load_config(
         return model.model_validate(expanded.data)
     except pydantic.ValidationError as error:
         mistakes = _mistakes(error, expanded, overridden.data)
-        alone = _mistakes_of_file(document.data, model, expand) if overrides else mistakes
+
+        def with_only(some: Sequence[str]) -> list[_Mistake]:
+            return _mistakes_in(override(document.data, some).data, model, expand)
+
+        alone = with_only(()) if overrides else mistakes
         lines = []
         for mistake in mistakes:
-            guilty = None if mistake in alone else overridden.to_blame(mistake.keys, file_is_right=not alone)
-            lines.append(f"{guilty or f'{path}:{document.line(mistake.keys)}'}: {mistake}")
+            guilty = overridden.to_blame(mistake.keys, in_file=mistake in alone, file_is_right=not alone)
+            if len(guilty) > 1:
+                guilty = tuple(one for one in guilty if mistake in with_only([one.text])) or guilty
+            place = " ".join(one.name for one in guilty) or f"{path}:{document.line(mistake.keys)}"
+            lines.append(f"{place}: {mistake}")
         if len(lines) > MOST_LINES:
             lines[MOST_LINES:] = [f"{path}: {len(lines) - MOST_LINES} more mistakes"]
         raise ExperimentError("\n".join(lines)) from error
@@ -126,7 +133,7 @@ class _Mistake:
         return f"{dotted + ': ' if dotted else ''}{self.message}"
 
 
-def _mistakes_of_file(
+def _mistakes_in(
     data: dict[str, Any], model: type[pydantic.BaseModel], expand: Callable[[dict[str, Any]], Expanded]
 ) -> list[_Mistake]:
     expanded = expand(data)
@@ -139,7 +146,11 @@ def _mistakes_of_file(
 
 def _mistakes(error: pydantic.ValidationError, expanded: Expanded, data: dict[str, Any]) -> list[_Mistake]:
     """Each thing that is wrong, once: of what was written out several times, only what differs is repeated."""
-    return list(dict.fromkeys(_mistake(expanded, data, item) for item in error.errors()))
+    items = error.errors()
+    # pydantic counts what is right in a list, so one with nothing but mistakes is "too short" besides.
+    outer = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
+    real = [item for item in items if item["type"] != "too_short" or item["loc"] not in outer]
+    return list(dict.fromkeys(_mistake(expanded, data, item) for item in real))
 
 
 def _mistake(expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
@@ -161,6 +172,7 @@ def _mistake(expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
         message = "is missing"
     else:
         message = item["msg"].removeprefix("Value error, ")
-        if not isinstance(item["input"], dict | pydantic.BaseModel):  # a whole block would bury the message
+        # A whole block would bury the message.
+        if not isinstance(item["input"], dict | pydantic.BaseModel) and item["type"] not in ("too_short", "too_long"):
             message += f" (found {shown(repr(item['input']))})"
     return _Mistake(tuple(path), message)

@@ -17,10 +17,15 @@ _SHOWN = 100
 
 @dataclass(frozen=True)
 class Override:
-    """One `--set`: the path of the key that it sets, and how a message names it."""
+    """One `--set`: the path of the key that it sets, and its KEY=VALUE."""
 
     keys: KeyPath
-    name: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """How a message names it."""
+        return _name(self.text)
 
 
 @dataclass(frozen=True)
@@ -30,19 +35,21 @@ class Overridden:
     data: dict[str, Any]
     overrides: tuple[Override, ...]
 
-    def to_blame(self, keys: KeyPath, *, file_is_right: bool) -> str | None:
-        """Names of the overrides that a mistake at `keys` comes from; None: it comes from the file.
+    def to_blame(self, keys: KeyPath, *, in_file: bool, file_is_right: bool) -> tuple[Override, ...]:
+        """The overrides that a mistake may come from; none: it comes from the file.
 
         Args:
             keys: Where the mistake is, or the block that contradicts itself.
+            in_file: The file without overrides has the same mistake.
             file_is_right: The file without overrides has no mistake at all.
         """
         above = [one for one in self.overrides if keys[: len(one.keys)] == one.keys]
         if above:
-            return above[-1].name
-        below = [one for one in self.overrides if one.keys[: len(keys)] == keys]
-        guilty = below or (self.overrides if file_is_right else ())
-        return " ".join(one.name for one in guilty) or None
+            return (above[-1],)
+        if in_file:
+            return ()
+        below = tuple(one for one in self.overrides if one.keys[: len(keys)] == keys)
+        return below or (self.overrides if file_is_right else ())
 
 
 def override(data: dict[str, Any], texts: Sequence[str]) -> Overridden:
@@ -56,7 +63,7 @@ def override(data: dict[str, Any], texts: Sequence[str]) -> Overridden:
 
 
 def _set(data: Any, text: str) -> Override:
-    name = shown(f"--set {text}", _SHOWN)
+    name = _name(text)
     dotted, equals, value_text = text.partition("=")
     if not equals or not dotted:
         raise ExperimentError(f"{name}: expected KEY=VALUE, such as --set repeats=5")
@@ -70,14 +77,18 @@ def _set(data: Any, text: str) -> Override:
     try:
         for key in parents:
             keys.append(_key(at, key))
-            at = at[keys[-1]] if isinstance(at, list) else at.setdefault(key, {})
+            at = at.setdefault(key, {}) if isinstance(at, dict) else at[keys[-1]]
         keys.append(_key(at, last))
         at[keys[-1]] = value
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ExperimentError(f"{name}: no place in the file for this key") from error
-    return Override(tuple(keys), name)
+    return Override(tuple(keys), text)
 
 
 def _key(data: Any, key: str) -> str | int:
     """A key as `data` has it: a position from 0 where it is a list."""
     return range(len(data))[int(key)] if isinstance(data, list) else key
+
+
+def _name(text: str) -> str:
+    return shown(f"--set {text}", _SHOWN)
