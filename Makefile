@@ -18,9 +18,9 @@ $(STAMP): setup.cfg pyproject.toml
 quickstart: $(STAMP)
 	$(BIN)/testbed run experiments/quickstart.yaml
 
-# Two processes, one for the campaigns of tests/integration, which mostly wait, and one for the rest (tests/conftest.py).
+# Three processes for two cores: campaigns wait more than they compute (tests/conftest.py).
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 check: $(STAMP)
 	$(BIN)/ruff check .

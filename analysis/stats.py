@@ -21,9 +21,9 @@ class Interval:
 @functools.cache
 def t_quantile(degrees: int) -> float:
     """Student's t for a two-sided 95% interval."""
-    from scipy import stats
+    from scipy import special  # scipy.stats gives the same and takes three times as long to import
 
-    return float(stats.t.ppf(_UPPER, degrees))
+    return float(special.stdtrit(degrees, _UPPER))
 
 
 def over_repeats(values: Sequence[float]) -> Interval:
@@ -38,9 +38,9 @@ def over_repeats(values: Sequence[float]) -> Interval:
 
 @functools.cache
 def _z() -> float:
-    from scipy import stats
+    from scipy import special
 
-    return float(stats.norm.ppf(_UPPER))
+    return float(special.ndtri(_UPPER))
 
 
 def wilson(proportion: float, count: int) -> tuple[float, float]:

@@ -26,7 +26,7 @@ UNICODE_PATH = 0x7075
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 
-LETTERS_437 = frozenset(range(0x80, 0xA6)) | {0xE1}
+LETTERS_437 = bytes([*range(0x80, 0xA6), 0xE1])
 """Bytes above ASCII that are letters in code page 437 (and in 850); the others are frames, Greek and mathematics."""
 
 ANOTHER_WAY = "unpack it and name the folder"
@@ -161,4 +161,8 @@ def _guessed(raw: bytes) -> tuple[str, bool]:
 
 
 def _is_437(name: str) -> bool:
-    return all(byte < 0x80 or byte in LETTERS_437 for byte in name.encode("cp437"))
+    """Whether a name read as code page 437 looks like one: its letters are those of words, some of them ASCII."""
+    if name.isascii():
+        return True
+    raw = name.encode("cp437")
+    return raw.translate(None, LETTERS_437).isascii() and any(chr(byte).isalpha() for byte in raw if byte < 0x80)

@@ -124,8 +124,9 @@ def test_one_edge_that_is_killed_ends_the_attempt_and_what_both_recorded_is_kept
 
     with pytest.raises(WorkerError, match="edge board-2, measuring: the worker was ended by signal 9"):
         asyncio.run(scenario())
-    assert _rows(attempt.folder, "board")
-    assert _rows(attempt.folder, "board-2")
+    # The other edge was not waited for, which would have been done with thousands of requests.
+    assert 0 < _rows(attempt.folder, "board") < len(attempt.samples)
+    assert 0 < _rows(attempt.folder, "board-2") < len(attempt.samples)
     assert not attempt.folder.record.exists()
     assert not psutil.Process().children()
 

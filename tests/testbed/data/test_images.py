@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from testbed.data import images
 from testbed.data.datasets import DatasetSpec, load
 from testbed.data.images import decode
 from testbed.errors import DataError
@@ -112,6 +113,21 @@ def test_how_images_were_read_is_said_in_the_variant_of_a_second_load_too(folder
         assert "1 images of 16-bit grey reduced to their high 8 bits" in variant
         assert "1 images with transparency, which is dropped" in variant
         assert "animated" not in variant
+
+
+def test_what_an_older_reader_prepared_of_pngs_alone_is_read_again(folder, cache, monkeypatch):
+    def preparations(data) -> int:
+        load(DatasetSpec(name="image_folder", image_size=8), data)
+        return len(list(cache.glob(f"images-{data.name}-*")))
+
+    jpegs = folder.with_name("jpegs")
+    for path in folder.rglob("*.png"):
+        target = jpegs / path.relative_to(folder).with_suffix(".jpg")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).convert("RGB").save(target)
+    assert (preparations(folder), preparations(jpegs)) == (1, 1)
+    monkeypatch.setattr(images, "PNG_READER", 1)
+    assert (preparations(folder), preparations(jpegs)) == (2, 1)
 
 
 def bomb() -> bytes:

@@ -199,6 +199,17 @@ def test_what_recordings_hold_beside_pixels_is_said(dvs):
     assert "1 recordings with times out of order, put in order" in load(spec(), dvs).variant
 
 
+def test_what_an_older_reader_made_of_aer_dat_alone_is_read_again(dvs, n_caltech, cache, monkeypatch):
+    def preparations() -> list[int]:
+        load(spec(), dvs)
+        load(ten(), n_caltech)
+        return [len(list(cache.glob(f"frames-{name}-*"))) for name in ("cifar10_dvs", "n_caltech101")]
+
+    assert preparations() == [1, 1]
+    monkeypatch.setattr(recorded, "AEDAT_READER", 1)
+    assert preparations() == [2, 1]
+
+
 def test_a_recording_without_a_number_is_named_for_the_published_split(dvs):
     folder = extracted(dvs) / "extract/dog"
     (folder / "cifar10_dog_3.aedat").rename(folder / "cifar10_dog_3 (1).aedat")

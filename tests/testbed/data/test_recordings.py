@@ -131,6 +131,13 @@ def test_a_header_may_hold_any_bytes_and_have_any_length(tmp_path, lines, pad):
     assert found.x.tolist() == [127 - 0x12, 127 - 0x01]
 
 
+def test_the_header_ends_where_it_says_so(tmp_path):
+    header = b"#!AER-DAT2.0\r\n#End Of ASCII Header\r\n"
+    (tmp_path / "a.aedat").write_bytes(aedat((0x23000A0A, 1), (0x0102, 2), (0x0102, 3), header=header))
+    found = read_aedat(tmp_path / "a.aedat")
+    assert (found.t.tolist(), found.no_pixel) == ([2, 3], 1)
+
+
 def test_a_header_that_does_not_end_and_a_recording_without_events_are_refused(tmp_path):
     path = tmp_path / "a.aedat"
     for content, said in (
@@ -181,6 +188,8 @@ def test_a_clock_that_begins_anew_goes_on(tmp_path):
 def test_a_long_pause_is_no_new_beginning(tmp_path):
     (tmp_path / "a.bin").write_bytes(marked((0, 1, 1, 1), (8_000_000, 2, 2, 1)))
     assert read_atis(tmp_path / "a.bin").t.tolist() == [0, 8_000_000]
+    (tmp_path / "a.bin").write_bytes(marked((0, 1, 1, 1), (8_000_000, 2, 2, 1), (5, 3, 3, 1)))
+    assert read_atis(tmp_path / "a.bin").t.tolist() == [0, 8_000_000, (1 << 23) + 5]
 
 
 def test_what_was_left_out_or_put_right_is_counted_over_all_recordings():

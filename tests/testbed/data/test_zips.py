@@ -97,9 +97,11 @@ def test_names_marked_as_utf_8_are_read_without_a_word(tmp_path):
     assert listing.notes == ()
 
 
-@pytest.mark.parametrize("encoding", ["gbk", "cp932", "euc-kr", "cp1251", "cp1252"])
+@pytest.mark.parametrize("encoding", ["gbk", "cp932", "euc-kr", "cp1251", "cp1252", "cp866"])
 def test_a_class_name_in_another_encoding_is_refused_with_what_to_do(tmp_path, encoding):
-    label = {"gbk": "汽车", "cp932": "ねこ", "euc-kr": "고양이", "cp1251": "Кот", "cp1252": "Bär"}[encoding]
+    label = {"gbk": "汽车", "cp932": "ねこ", "euc-kr": "고양이", "cp1251": "Кот", "cp1252": "Bär", "cp866": "КОТ"}[
+        encoding
+    ]
     names = [name.replace("dog", label).encode(encoding) for name in NAMES]
     with pytest.raises(DataError, match="neither UTF-8 nor code page 437; pack it with names in UTF-8, or unpack it"):
         list_files(packed(tmp_path / "a.zip", names), IMAGE_SUFFIXES)
@@ -111,17 +113,18 @@ def test_a_file_name_in_another_encoding_is_said(tmp_path):
     assert listing.notes == ("1 names read as code page 437, of which the zip says nothing",)
 
 
-def test_the_unicode_path_of_info_zip_is_the_name(tmp_path):
+@pytest.mark.parametrize(("of", "label"), [("this name", "käfer"), ("another name", "k?fer")])
+def test_the_unicode_path_of_info_zip_is_the_name_if_it_is_of_this_name(tmp_path, of, label):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in NAMES:
             info = zipfile.ZipInfo(name.replace("cat", "k?fer"))
-            for crc_of in (b"of another name", info.filename.encode()):
-                field = b"\1" + struct.pack("<I", zlib.crc32(crc_of)) + name.replace("cat", "käfer").encode()
-                info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+            crc = zlib.crc32(info.filename.encode() if of == "this name" else b"cat/renamed.jpg")
+            field = b"\1" + struct.pack("<I", crc) + name.replace("cat", "käfer").encode()
+            info.extra = struct.pack("<HH", 0x7075, len(field)) + field
             archive.writestr(info, jpeg())
     listing = list_files(path, IMAGE_SUFFIXES)
-    assert listing.classes == ("dog", "käfer")
+    assert listing.classes == ("dog", label)
     assert listing.notes == ()
 
 
@@ -140,7 +143,9 @@ def test_what_macos_leaves_and_folders_are_no_samples(tmp_path):
     path = packed(tmp_path / "a.zip", [*NAMES, "__MACOSX/cat/._a.jpg", "cat/._b.jpg", ".git/cat/a.jpg"])
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("dog/folder.jpg/", b"")
-    assert list_files(path, IMAGE_SUFFIXES).names == NAMES
+        archive.writestr("dog/folder.tiff/", b"")
+    listing = list_files(path, IMAGE_SUFFIXES)
+    assert (listing.names, listing.notes) == (NAMES, ())
 
 
 def test_an_encrypted_zip_is_named_with_what_to_do(tmp_path):
@@ -192,7 +197,11 @@ def test_any_damage_to_a_zip_gives_its_files_or_one_line(tmp_path_factory, compr
     assert one_line(lambda: read_all(path)).startswith(str(path)) or read_all(path)
 
 
-def test_every_part_of_a_zip_that_is_missing_or_foreign_is_named(tmp_path):
+def test_what_is_no_zip_or_has_a_damaged_directory_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"7z\xbc\xaf\x27\x1c" + np.arange(90, dtype=np.uint8).tobytes())
     with pytest.raises(DataError, match=r"a\.zip: not a zip file"):
         list_files(tmp_path / "a.zip", IMAGE_SUFFIXES)
+    path = packed(tmp_path / "b.zip", [name.replace("cat", "Kä").encode("latin-1") for name in NAMES])
+    patched(path, 6, 8, b"\0\x08")  # says that these names are UTF-8
+    with pytest.raises(DataError, match=r"b\.zip: the zip's directory cannot be read: 'utf-8' codec can't decode"):
+        list_files(path, IMAGE_SUFFIXES)

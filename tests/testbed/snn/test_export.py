@@ -179,13 +179,19 @@ from pathlib import Path
 import torch
 import testbed
 from testbed.snn.backbones import resnet18
-from testbed.snn.export import export_network
+from testbed.snn.export import export_graph
 from testbed.snn.deployable import deployable
 from testbed.snn.network import Network, Normalize
 from testbed.snn.neurons import Neuron
+from testbed.snn.stepgraph import edge_part, step_graph
 torch.manual_seed(0)
 full = deployable(Network(Normalize(torch.zeros(3), torch.ones(3)), resnet18(4, 3, 10, Neuron(), "membrane")))
-export_network(full.cut("stage1", None), full, 2, torch.zeros(1, 3, 16, 16, dtype=torch.uint8), Path(sys.argv[1]))
+network = full.cut("stage1", None)
+with torch.no_grad():
+    current = network.current(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    edge = step_graph(network, edge_part)
+    inputs = (current, *edge.initial_state(current))
+export_graph(edge, inputs, Path(sys.argv[1]) / "edge.onnx")
 print(Path(testbed.__file__).parent.parent)
 """
 
