@@ -45,7 +45,7 @@ def test_killed_orchestrator_leaves_no_process_and_loses_no_row(lab, fingerprint
     assert result.status.repeats_done == [0, 1]
     assert list(result.requests["request_id"]) == list(range(40))
     assert not (lab.campaign / ".previous").exists()
-    again = lab.run("run", experiment, "--results", lab.results, "--resume")
+    again = lab.run("run", experiment, "--results", lab.results)
     assert again.code == 0, again.text
     assert fingerprints(cell / "raw") == after
 
@@ -207,13 +207,24 @@ def test_a_second_run_on_the_same_results_is_refused(lab) -> None:
     assert first.outcome(60).code == 130
 
 
-def test_a_run_without_resume_sets_earlier_results_aside(lab, fingerprints) -> None:
+def test_only_a_fresh_run_sets_whole_results_aside(lab, fingerprints) -> None:
     experiment = lab.experiment(EDGE_ONLY, scenario={"requests": 6, "warmup": 1})
     lab.run("run", experiment, "--results", lab.results)
     (cell,) = lab.cells()
     kept = fingerprints(cell.folder)
+    planned = lab.run("plan", experiment, "--results", lab.results)
+    assert "0 repeats to measure, 1 measured" in planned.out, planned.text
+    assert "testbed run: measures nothing; makes summary, tables, figures and report again" in planned.out
+    assert "testbed run --fresh: moves everything aside and measures all 1 repeats anew" in planned.out
 
-    lab.run("run", experiment, "--results", lab.results)
+    again = lab.run("run", experiment, "--results", lab.results)
+    assert again.code == 0, again.text
+    assert "All 1 repeats are measured already; --fresh measures them anew." in again.out
+    assert "Measured in" not in again.out
+    assert (lab.campaign / "summary.csv").exists()
+    assert fingerprints(cell.folder) == kept
+
+    lab.run("run", experiment, "--results", lab.results, "--fresh")
 
     (previous,) = (lab.campaign / ".previous").iterdir()
     assert fingerprints(previous / cell.folder.name) == kept
