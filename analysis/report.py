@@ -19,6 +19,7 @@ from analysis.tables import energy_tables, table
 from testbed.errors import RecordError
 from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
+from testbed.record.power import left_out
 from testbed.record.reader import Cell
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -118,7 +119,10 @@ def _details(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Any]:
         "valid": one.valid,
         "verdict": one.verdict,
         "reasons": one.reasons,
-        "numbers": [line for metric, value in found if value is not None for line in metric.details(value)],
+        "numbers": [
+            *(line for metric, value in found if value is not None for line in metric.details(value)),
+            *_left_out(one.cell),
+        ],
         "clock": _clock(one.cell),
         "documents": [
             (name, json.dumps(msgspec.to_builtins(document), indent=2, ensure_ascii=False))
@@ -130,6 +134,19 @@ def _details(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Any]:
             )
         ],
     }
+
+
+def _left_out(cell: Cell) -> list[tuple[str, str]]:
+    """The readings of power that are in no number."""
+    return [
+        (
+            "readings left out",
+            f"{node.id}: {found.source}, repeat {found.repeat}, {found.rail}: {found.readings:,} ({found.share:.2%}) "
+            "that nothing can draw",
+        )
+        for node in cell.manifest.nodes.values()
+        for found in left_out(node)
+    ]
 
 
 def _clock(cell: Cell) -> list[tuple[str, ...]]:

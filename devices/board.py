@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from devices import jetson
-from devices.base.errors import DeviceError
 from devices.clocks import clocks_mhz, fans, per_cpu, temperatures_c, voltages_mv
 from devices.machine import Machine
+from devices.smi import query
 from devices.throttle import throttle_counters
 
 _GPU_FIELDS = (
@@ -127,11 +127,4 @@ def _driver(machine: Machine) -> str | None:
 
 
 def _gpus(machine: Machine) -> list[dict[str, str]]:
-    if machine.command("nvidia-smi") is None:
-        return []
-    try:
-        done = machine.run("nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader")
-    except DeviceError:
-        return []
-    rows = [[value.strip() for value in line.split(",")] for line in done.output.splitlines()] if done.code == 0 else []
-    return [dict(zip(_GPU_FIELDS, row, strict=True)) for row in rows if len(row) == len(_GPU_FIELDS)]
+    return [dict(zip(_GPU_FIELDS, row, strict=True)) for row in query(machine, _GPU_FIELDS)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from devices.base.errors import DeviceError
 from devices.machine import Machine, read, read_int
+from devices.smi import query
 
 _COOLING = re.compile(r"throttle|cpufreq|devfreq|processor|balanced", re.IGNORECASE)
 """Cooling devices that take speed away; fans and displays are cooling devices too."""
@@ -56,21 +56,10 @@ def _take(counters: dict[str, int], name: str, path: Path) -> None:
 
 
 def _gpu_counters(machine: Machine) -> dict[str, int]:
-    if machine.command("nvidia-smi") is None:
-        return {}
-    fields = ",".join(f"clocks_event_reasons_counters.{name}" for name in _GPU_COUNTERS)
-    try:
-        done = machine.run("nvidia-smi", f"--query-gpu=index,{fields}", "--format=csv,noheader,nounits")
-    except DeviceError:
-        return {}
-    counters: dict[str, int] = {}
-    # A driver without these fields refuses the whole query.
-    for line in done.output.splitlines() if done.code == 0 else []:
-        index, *values = [value.strip() for value in line.split(",")]
-        if len(values) == len(_GPU_COUNTERS):
-            counters |= {
-                f"gpu{index} {name} us": int(value)
-                for name, value in zip(_GPU_COUNTERS, values, strict=True)
-                if value.isdigit()
-            }
-    return counters
+    fields = [f"clocks_event_reasons_counters.{name}" for name in _GPU_COUNTERS]
+    return {
+        f"gpu{index} {name} us": int(value)
+        for index, *values in query(machine, ["index", *fields], "nounits")
+        for name, value in zip(_GPU_COUNTERS, values, strict=True)
+        if value.isdigit()
+    }

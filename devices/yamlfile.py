@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import yaml
+from devices.yamltext import KeyPath, YamlError, kind, parse, shown
 
-from devices.base.errors import DeviceError
+__all__ = ["Document", "KeyPath", "YamlError", "load", "value"]
 
-KeyPath: TypeAlias = tuple[str | int, ...]
+MOST_BYTES = 1 << 20
+"""What a person writes is smaller by far; PyYAML takes some ten seconds for so much."""
 
-_MAP_TAG = "tag:yaml.org,2002:map"
-_LIST_TAG = "tag:yaml.org,2002:seq"
-
-
-class YamlError(DeviceError):
-    """A YAML file cannot be used; the text is `FILE:LINE: what was expected`."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NOT_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,96 +46,60 @@ class Document:
         return YamlError(f"{self.path}:{self.line(key_path)}: {message}")
 
 
-def load(path: Path) -> Document:
+def load(path: Path, most_bytes: int = MOST_BYTES) -> Document:
     """Read one YAML mapping.
 
     Keys are text and occur once; anchors, merges and tags are refused, so every value stands on one line.
 
     Raises:
-        YamlError: the file is missing, is not UTF-8, or is not such a mapping.
+        YamlError: the file cannot be read, is larger than `most_bytes`, is not UTF-8, or is not such a mapping.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise YamlError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise YamlError(f"{path}:{line}: expected UTF-8 text") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is None:
-            raise YamlError(f"{path}:1: expected keys and values, the file is empty")
-        lines: dict[KeyPath, int] = {(): root.start_mark.line + 1}
-        data = _Builder(path, lines).build(root, ())
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        context = f" {error.context}" if error.context else ""
-        raise YamlError(f"{path}:{line}: not valid YAML: {error.problem}{context}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise YamlError(f"{path}:{line}: not valid YAML: {error.reason}") from error
-    except RecursionError as error:
-        raise YamlError(f"{path}:1: nested too deeply") from error
+    text = _decoded(path, _read(path, most_bytes))
+    data, lines = parse(text, lambda line: f"{path}:{line}")
+    if data is None:
+        raise YamlError(f"{path}:{lines[()]}: expected keys and values, the file is empty")
     if not isinstance(data, dict):
-        raise YamlError(f"{path}:{lines[()]}: expected `key: value` lines at the top, got {_kind(data)}")
+        raise YamlError(f"{path}:{lines[()]}: expected `key: value` lines at the top, got {kind(data)}")
     return Document(path, data, lines)
 
 
-class _Builder:
-    """Turns nodes into values and notes the line of each."""
+def value(text: str, name: str) -> Any:
+    """One YAML value that stands in no file, such as that of a command line's option.
 
-    def __init__(self, path: Path, lines: dict[KeyPath, int]) -> None:
-        self._path = path
-        self._lines = lines
-        self._seen: set[int] = set()
-        self._scalars = yaml.constructor.SafeConstructor()
+    Raises:
+        YamlError: it is no such value; the text begins with `name`.
+    """
+    data, _ = parse(text, lambda _line: shown(name, 200))
+    return data
 
-    def build(self, node: yaml.Node, at: KeyPath) -> Any:
-        # An alias is the very same node again.
-        if id(node) in self._seen:
-            raise self._error(node, "anchors and aliases are not read here; write the value out")
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode) and node.tag == _MAP_TAG:
-            return self._mapping(node, at)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _LIST_TAG:
-            items = []
-            for index, item in enumerate(node.value):
-                self._lines[(*at, index)] = item.start_mark.line + 1
-                items.append(self.build(item, (*at, index)))
-            return items
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._error(node, f"tag {node.tag} is not read here")
-        return self._scalar(node)
 
-    def _mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str):
-                raise self._error(key_node, f"expected a key that is text, got {_kind(key)}; put it in quotes")
-            if key in mapping:
-                first = self._lines[(*at, key)]
-                raise self._error(key_node, f"key `{key}` occurs twice, first on line {first}")
-            self._lines[(*at, key)] = key_node.start_mark.line + 1
-            mapping[key] = self.build(value_node, (*at, key))
-        return mapping
-
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
+def _read(path: Path, most_bytes: int) -> bytes:
+    try:
+        # Without O_NONBLOCK a pipe that nobody writes to is waited for.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return self._scalars.construct_object(node)
-        except ValueError as error:
-            raise self._error(node, f"`{node.value}` is not a value: {error}") from error
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                found = next((name for is_one, name in _NOT_FILES if is_one(mode)), "something else")
+                raise YamlError(f"{path}: cannot be read: expected a file, it is {found}")
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                raw = file.read(most_bytes + 1)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise YamlError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise YamlError(f"{shown(str(path))}: cannot be read: {error}") from error
+    if len(raw) > most_bytes:
+        raise YamlError(f"{path}: cannot be read: larger than {most_bytes / 2**20:g} MiB, so it is no such file")
+    return raw
 
-    def _error(self, node: yaml.Node, message: str) -> YamlError:
-        return YamlError(f"{self._path}:{node.start_mark.line + 1}: {message}")
 
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "a mapping"
-    return "nothing" if value is None else f"`{value}`"
+def _decoded(path: Path, raw: bytes) -> str:
+    if raw.startswith(_UTF16) or b"\0" in raw[:4]:
+        raise YamlError(f"{path}:1: expected UTF-8 text, this is UTF-16 or 32; save it as UTF-8")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise YamlError(f"{path}:{line}: expected UTF-8 text") from error

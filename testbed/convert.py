@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
@@ -19,6 +20,8 @@ from testbed.errors import DataError
 
 MAX_LINE_CHARS = 1 << 16
 """A line beyond this is no line of tegrastats, and is not kept in memory whole."""
+
+_PEEKED_BYTES = 64
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,17 +100,24 @@ def _row(number: int, reading: Reading) -> Row:
 
 @contextlib.contextmanager
 def _open(log: Path) -> Iterator[TextIO]:
-    # A damaged byte costs its field, not the log; a mark at the start is what Windows editors leave.
-    encoding, errors = "utf-8-sig", "replace"
-    if str(log) == "-":
-        yield io.TextIOWrapper(sys.stdin.buffer, encoding, errors)
-        return
+    # A damaged byte costs its field, not the log.
     try:
-        file = log.open(encoding=encoding, errors=errors)
+        raw: Any = sys.stdin.buffer if str(log) == "-" else log.open("rb")
+        encoding = _encoding(raw.peek(_PEEKED_BYTES)[:_PEEKED_BYTES])
     except OSError as error:
         raise DataError(f"{log}: cannot be read: {error.strerror}") from error
-    with file:
-        yield file
+    with contextlib.nullcontext() if raw is sys.stdin.buffer else raw:
+        yield io.TextIOWrapper(raw, encoding, "replace")
+
+
+def _encoding(begin: bytes) -> str:
+    """How a log is written: UTF-8 with or without the mark that Windows' editors leave, or UTF-16 as its shells do."""
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    low, high = begin[0::2], begin[1::2]
+    if len(high) > 1 and any(low) != any(high):  # every other byte is 0: ASCII without a mark
+        return "utf-16-le" if any(low) else "utf-16-be"
+    return "utf-8-sig"
 
 
 def _lines(file: TextIO, log: Path) -> Iterator[str]:

@@ -21,7 +21,8 @@ def widest(scopes: Collection[str]) -> Scope:
 class Rail(msgspec.Struct, frozen=True, kw_only=True):
     """One rail of a source and how well it is known. The three limits bound the error of a single reading.
 
-    `gain` is relative; `offset_mw` a constant error; `lsb_mw` the step between two readings. The rails of a source's
+    `gain` is relative; `offset_mw` a constant error; `lsb_mw` the step between two readings. `max_mw` is what the rail
+    can draw at all: a reading above it is not believed (None: a model, which has no readings). The rails of a source's
     widest scope add up to what it says of the whole node.
     """
 
@@ -30,6 +31,7 @@ class Rail(msgspec.Struct, frozen=True, kw_only=True):
     gain: float = 0.0
     offset_mw: float = 0.0
     lsb_mw: float = 0.0
+    max_mw: float | None = None
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 from devices.base.errors import DeviceError
 from devices.base.power import Capability, MeasuredScope, Rail
 from devices.power.ina_channels import DRIVERS, Channel, open_value, read_number, scan
-from devices.power.rails import board_text, find_board, topology
+from devices.power.rails import board_limit_mw, board_text, find_board, topology
 from devices.power.source import Sample, Surroundings
 from devices.power.spec import PowerSpec, Share, Text
 
@@ -29,7 +29,7 @@ class InaPower(PowerSpec, frozen=True, kw_only=True, tag="ina"):
 
     board: Text | None = None
     rails: dict[Text, MeasuredScope] = msgspec.field(default_factory=dict)
-    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0)]] = msgspec.field(default_factory=dict)
+    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0, le=1e6)]] = msgspec.field(default_factory=dict)
     shunt_tolerance: Share = 0.0
 
 
@@ -77,9 +77,16 @@ class InaSource:
         read_ns = max(1, self._clock() - start_ns)
         rails = []
         for channel in channels:
-            gain, offset_mw, lsb_mw = self._limits(channel, model, first[channel.rail])
+            gain, offset_mw, lsb_mw, max_mw = self._limits(channel, model, first[channel.rail])
             rails.append(
-                Rail(name=channel.rail, scope=scopes[channel.rail], gain=gain, offset_mw=offset_mw, lsb_mw=lsb_mw)
+                Rail(
+                    name=channel.rail,
+                    scope=scopes[channel.rail],
+                    gain=gain,
+                    offset_mw=offset_mw,
+                    lsb_mw=lsb_mw,
+                    max_mw=max_mw,
+                )
             )
         averaging_ms = [channel.averaging_ms for channel in channels]
         return Capability(
@@ -114,11 +121,12 @@ class InaSource:
                 os.close(file)
         self._open.clear()
 
-    def _limits(self, channel: Channel, model: str, mw: float) -> tuple[float, float, float]:
-        """Gain (relative), offset and step (mW) of one rail, at the voltage and current it has now.
+    def _limits(self, channel: Channel, model: str, mw: float) -> tuple[float, float, float, float]:
+        """Gain (relative), offset and step (mW) of one rail, at the voltage and current it has now; its most (mW).
 
         The power is V · U / R: a step or offset of the shunt's voltage U counts V/R times, one of the bus voltage V
-        current times. The two steps are independent, so they add as squares.
+        current times. The two steps are independent, so they add as squares. The most is the module's limit, or the
+        chip's full scale where that is less or nobody knows the board.
         """
         board = find_board(model)
         named, told = self._spec.shunt_mohm.get(channel.rail), channel.shunt_uohm
@@ -145,4 +153,6 @@ class InaSource:
             bus_mv=bus_mv,
             averaging_ms=channel.averaging_ms,
         )
-        return chip.gain + self._spec.shunt_tolerance, offset_mw, lsb_mw
+        full_mw = chip.bus_range_mv * chip.shunt_range_uv / shunt_uohm
+        max_mw = min(full_mw, board_limit_mw(model)) if board else full_mw
+        return chip.gain + self._spec.shunt_tolerance, offset_mw, lsb_mw, max_mw

@@ -20,19 +20,37 @@ _VALUE_BYTES = 64
 
 
 class Chip(NamedTuple):
-    """How well a chip measures: steps and greatest offset in µV and mV, gain error relative."""
+    """How well a chip measures: steps and greatest offset in µV and mV, gain error relative; and its full scale."""
 
     name: str
     shunt_lsb_uv: float
     shunt_offset_uv: float
     bus_lsb_mv: float
     gain: float
+    shunt_range_uv: float
+    bus_range_mv: float
 
 
-INA3221 = Chip("ina3221", shunt_lsb_uv=40, shunt_offset_uv=80, bus_lsb_mv=8, gain=0.0025)
+INA3221 = Chip(
+    "ina3221",
+    shunt_lsb_uv=40,
+    shunt_offset_uv=80,
+    bus_lsb_mv=8,
+    gain=0.0025,
+    shunt_range_uv=163_800,
+    bus_range_mv=26_000,
+)
 """TI SBOS576, electrical characteristics."""
 
-INA238 = Chip("ina238", shunt_lsb_uv=5, shunt_offset_uv=5, bus_lsb_mv=3.125, gain=0.001)
+INA238 = Chip(
+    "ina238",
+    shunt_lsb_uv=5,
+    shunt_offset_uv=5,
+    bus_lsb_mv=3.125,
+    gain=0.001,
+    shunt_range_uv=163_840,
+    bus_range_mv=85_000,
+)
 """TI SBOSA20, electrical characteristics, at the wide range of the shunt (±163.84 mV) that the driver sets."""
 
 INA238_SHUNT_UOHM = 2_500

@@ -48,7 +48,10 @@ class JtopSource(PrintedSource):
                 f"the interval for all. Close the others, or set `rate_hz: {1 / message.interval_s:g}`"
             )
         if not message.rails_mw:
-            raise DeviceError("jtop's service shows no power rails on this node")
+            raise DeviceError(
+                "jtop's service shows no power rails on this node; a board without a power monitor needs another "
+                "source, such as an external meter (docs/power.md)"
+            )
         model = self._find_rails(message.rails_mw)
         return Capability(
             source="jtop",

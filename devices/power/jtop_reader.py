@@ -49,9 +49,10 @@ def main(interval_s: float) -> int:
 
 def _rails_mw(power: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Present power by rail. jtop moves the input rail, where there is one, from the rails to the total."""
-    rails = {name: float(rail["power"]) for name, rail in power["rail"].items()}
-    total = power["tot"]
-    return {str(total["name"]): float(total["power"]), **rails} if "name" in total else rails
+    # Without a power monitor jtop leaves out the rails, their values, or all of it, by release.
+    rails = {name: float(rail["power"]) for name, rail in power.get("rail", {}).items() if "power" in rail}
+    total = power.get("tot", {})
+    return {str(total["name"]): float(total["power"]), **rails} if {"name", "power"} <= total.keys() else rails
 
 
 def _say(message: Message) -> None:

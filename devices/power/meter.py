@@ -16,6 +16,7 @@ import msgspec
 
 from devices.base.errors import DeviceError
 from devices.base.power import Capability, MeasuredScope, Rail
+from devices.power.plausible import SOCKET_MW
 from devices.power.source import Sample, Surroundings
 from devices.power.spec import Milliseconds, Milliwatts, PowerSpec, Share, Text
 
@@ -89,7 +90,14 @@ class ScpiMeterSource:
         start_ns = self._clock()
         self.read()
         read_ns = max(1, self._clock() - start_ns)
-        rail = Rail(name=spec.rail, scope=spec.scope, gain=spec.gain, offset_mw=spec.offset_mw, lsb_mw=spec.lsb_mw)
+        rail = Rail(
+            name=spec.rail,
+            scope=spec.scope,
+            gain=spec.gain,
+            offset_mw=spec.offset_mw,
+            lsb_mw=spec.lsb_mw,
+            max_mw=SOCKET_MW,
+        )
         return Capability(
             source="scpi",
             rails=[rail],

@@ -13,6 +13,7 @@ import msgspec
 from devices.base.errors import DeviceError
 from devices.base.power import Capability, Rail
 from devices.power.counter import EnergyCounter
+from devices.power.plausible import MARGIN
 from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.power.spec import PowerSpec, Share, Text
 
@@ -29,7 +30,31 @@ MAX_DIVERGENCE = 0.05
 MIN_CHECK_S = 5.0
 """The counter moves a few times a second, so over a shorter time it may differ by a step alone."""
 
+CARD_W = 1400.0
+"""The greatest rated power of one GPU (NVIDIA HGX B300), for one whose driver tells no limit."""
+
+COUNTER_WRAPS_AT = 1 << 32
+"""Where an energy counter of 32 bits in mJ starts again; those of 64 bits never get there."""
+
+MIG = "MIG-"
+"""What the UUID of a MIG instance begins with."""
+
+REINSTALL = "pip uninstall -y nvidia-ml-py3 pynvml; pip install --force-reinstall nvidia-ml-py"
+
 _AMPERE = 7  # NVML_DEVICE_ARCH_AMPERE
+_NEEDED = (
+    "NVMLError",
+    "NVML_SUCCESS",
+    "nvmlInit",
+    "nvmlShutdown",
+    "nvmlDeviceGetHandleByIndex",
+    "nvmlDeviceGetHandleByUUID",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetIndex",
+    "nvmlDeviceGetUUID",
+    "nvmlSystemGetDriverVersion",
+    "nvmlDeviceGetPowerUsage",
+)
 _GA100 = ("A100", "A800", "A30")
 
 
@@ -41,7 +66,7 @@ class NvmlPower(PowerSpec, frozen=True, kw_only=True, tag="nvml"):
     it states nothing).
     """
 
-    gpu: Annotated[int, msgspec.Meta(ge=0)] | Text = 0
+    gpu: Annotated[int, msgspec.Meta(ge=0, le=255)] | Text = 0
     gain: Share = 0.05
 
 
@@ -72,19 +97,24 @@ class NvmlSource:
         self._last: Sample | None = None
         self._first_ns = 0
         self._zeros = 0
+        self._max_mw = 0.0
+        self._implausible: dict[str, int] = {}
 
     def probe(self) -> Capability:
         """Find the GPU and take a first reading of everything that it may tell.
 
         Raises:
-            DeviceError: no driver, no such GPU, or one that does not tell its power.
+            DeviceError: no driver, no such GPU, a part of one, or one that does not tell its power.
         """
         self.close()
+        if str(self._spec.gpu).startswith(MIG):
+            raise DeviceError(
+                f"{self._name}: that is a MIG instance, a part of a GPU whose power nobody measures; name the GPU that "
+                "it is on (`nvidia-smi -L` lists each instance under its GPU)"
+            )
         nvml = self._start()
         try:
-            gpu = self._spec.gpu
-            by = nvml.nvmlDeviceGetHandleByIndex if isinstance(gpu, int) else nvml.nvmlDeviceGetHandleByUUID
-            self._gpu = by(gpu)
+            self._gpu = self._find()
             model = _as_text(nvml.nvmlDeviceGetName(self._gpu))
             index = int(nvml.nvmlDeviceGetIndex(self._gpu))
         except nvml.NVMLError as error:
@@ -98,9 +128,10 @@ class NvmlSource:
             raise DeviceError(
                 f"{self._name} does not tell its power: NVML says {error}; on a Jetson take source ina or tegrastats"
             ) from error
+        self._max_mw = self._spec.max_mw or self._limit_mw()
         averaging_ms = self._averaging_ms(model)
         self._lags_ns = {self._rail: round((averaging_ms or 0) * 1e6 / 2)}
-        rails = [Rail(name=self._rail, scope="module", gain=self._spec.gain)]
+        rails = [Rail(name=self._rail, scope="module", gain=self._spec.gain, max_mw=self._max_mw)]
         for field, suffix, field_ms in (
             (FIELD_POWER_AVERAGE, "AVERAGE", AVERAGING_MS),
             (FIELD_POWER_INSTANT, "INSTANT", 0.0),
@@ -108,16 +139,12 @@ class NvmlSource:
             if self._field_mw([field])[0]:
                 self._fields[field] = rail = f"{self._rail}_{suffix}"
                 self._lags_ns[rail] = round(field_ms * 1e6 / 2)
-                rails.append(Rail(name=rail, scope="rail", gain=self._spec.gain))
-        try:
-            count = nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu)
-        except nvml.NVMLError:
-            # Before Volta there is none.
-            pass
-        else:
-            self._counter = EnergyCounter(f"{self._name}, nvmlDeviceGetTotalEnergyConsumption", mj_per_count=1.0)
+                rails.append(Rail(name=rail, scope="rail", gain=self._spec.gain, max_mw=self._max_mw))
+        count = self._told("nvmlDeviceGetTotalEnergyConsumption")  # before Volta there is none
+        if count is not None:
+            self._counter = EnergyCounter(1.0, COUNTER_WRAPS_AT, self._max_mw)
             self._counter.advance(self._clock(), int(count))
-            rails.append(Rail(name=f"{self._rail}_COUNTER", scope="rail", gain=self._spec.gain))
+            rails.append(Rail(name=f"{self._rail}_COUNTER", scope="rail", gain=self._spec.gain, max_mw=self._max_mw))
         return Capability(
             source="nvml",
             rails=rails,
@@ -133,7 +160,7 @@ class NvmlSource:
         )
 
     def read(self) -> list[Sample]:
-        """The power now, in every form that this GPU tells; a reading of 0 mW is left out and counted.
+        """The power now, in every form that this GPU tells; 0 mW, and more than it can draw, is left out and counted.
 
         Raises:
             DeviceError: not probed, or the GPU no longer answers.
@@ -179,7 +206,10 @@ class NvmlSource:
                 warnings.append(
                     f"{self._name}: the energy counter moved for {self._counter.span_s:.1f} s of {seconds:.1f} s"
                 )
-        return SelfCheck(detail=detail, warnings=warnings)
+        implausible = dict(self._implausible)
+        if self._counter and self._counter.left_out:
+            implausible[f"{self._rail}_COUNTER"] = self._counter.left_out
+        return SelfCheck(detail=detail, warnings=warnings, implausible=implausible)
 
     def close(self) -> None:
         """Let go of NVML."""
@@ -189,7 +219,39 @@ class NvmlSource:
             with contextlib.suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
         self._fields.clear()
+        self._implausible.clear()
         self._counter, self._last, self._integral_mj, self._zeros = None, None, 0.0, 0
+
+    def _find(self) -> Any:
+        gpu, nvml = self._spec.gpu, self._nvml
+        if isinstance(gpu, int):
+            return nvml.nvmlDeviceGetHandleByIndex(gpu)
+        try:
+            return nvml.nvmlDeviceGetHandleByUUID(gpu)
+        except TypeError:
+            # Older bindings hand it on to C as it is.
+            return nvml.nvmlDeviceGetHandleByUUID(gpu.encode())
+
+    def _told(self, function: str, *arguments: Any) -> Any:
+        """What the GPU tells beyond its power; None where it, its driver or an older binding does not."""
+        ask = getattr(self._nvml, function, None)
+        if ask is None:
+            return None
+        try:
+            return ask(self._gpu, *arguments)
+        except self._nvml.NVMLError:
+            return None
+
+    def _limit_mw(self) -> float:
+        """What this GPU can draw at all: from the greatest power limit that its driver tells."""
+        told = [
+            self._told("nvmlDeviceGetEnforcedPowerLimit"),
+            self._told("nvmlDeviceGetPowerManagementLimit"),
+            self._told("nvmlDeviceGetPowerManagementDefaultLimit"),
+            *(self._told("nvmlDeviceGetPowerManagementLimitConstraints") or ()),
+        ]
+        stated = [float(mw) for mw in told if mw and mw < COUNTER_WRAPS_AT - 1]
+        return MARGIN * max(stated, default=CARD_W * 1000)
 
     def _start(self) -> Any:
         try:
@@ -198,6 +260,12 @@ class NvmlSource:
             raise DeviceError(
                 "source nvml needs nvidia-ml-py, which this Python does not have: pip install nvidia-ml-py"
             ) from error
+        missing = [name for name in _NEEDED if not hasattr(nvml, name)]
+        if missing:
+            raise DeviceError(
+                f"the pynvml at {getattr(nvml, '__file__', '?')} is not nvidia-ml-py (it has no {missing[0]}); "
+                f"on the node: {REINSTALL}"
+            )
         try:
             nvml.nvmlInit()
         except nvml.NVMLError as error:
@@ -206,27 +274,26 @@ class NvmlSource:
         return nvml
 
     def _averaging_ms(self, model: str) -> float | None:
-        try:
-            architecture = int(self._nvml.nvmlDeviceGetArchitecture(self._gpu))
-        except self._nvml.NVMLError:
-            return None
+        architecture = self._told("nvmlDeviceGetArchitecture")
         words = model.replace("-", " ").split()
-        if architecture < _AMPERE or any(word in _GA100 for word in words):
+        if architecture is None or architecture < _AMPERE or any(word in _GA100 for word in words):
             return None
         return AVERAGING_MS
 
     def _field_mw(self, fields: list[int]) -> list[int | None]:
         """Field values in mW; None for one that this GPU does not tell."""
         nvml = self._nvml
-        try:
-            values = nvml.nvmlDeviceGetFieldValues(self._gpu, fields)
-        except nvml.NVMLError:
+        values = self._told("nvmlDeviceGetFieldValues", fields)
+        if values is None:
             return [None] * len(fields)
         return [int(value.value.uiVal) if value.nvmlReturn == nvml.NVML_SUCCESS else None for value in values]
 
     def _sample(self, rail: str, mw: int) -> list[Sample]:
         if mw <= 0:
             self._zeros += 1
+            return []
+        if mw > self._max_mw:
+            self._implausible[rail] = self._implausible.get(rail, 0) + 1
             return []
         return [Sample(self._clock() - self._lags_ns[rail], rail, float(mw))]
 

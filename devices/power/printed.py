@@ -13,7 +13,7 @@ from devices.base.errors import DeviceError
 from devices.base.power import MeasuredScope, Rail, Scope
 from devices.power.child import Line, LineChild
 from devices.power.ina_channels import INA3221
-from devices.power.rails import board_text, find_board, topology
+from devices.power.rails import board_limit_mw, board_text, find_board, topology
 from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.power.spec import PowerSpec, Text
 
@@ -123,11 +123,11 @@ def quote(text: str) -> str:
 
 
 def _rail(name: str, scope: Scope, model: str, mw: float) -> Rail:
-    board = find_board(model)
+    board, max_mw = find_board(model), board_limit_mw(model)
     shunt_uohm = board.shunt_uohm.get(name) if board else None
     nominal_mv = NOMINAL_MV.get(board.name, {}).get(name) if board else None
     if not shunt_uohm or not nominal_mv:
-        return Rail(name=name, scope=scope, gain=INA3221.gain, lsb_mw=PRINTED_MW)
+        return Rail(name=name, scope=scope, gain=INA3221.gain, lsb_mw=PRINTED_MW, max_mw=max_mw)
     # mV · µV / µΩ = mV · A, that is mW.
     step_mw = math.hypot(nominal_mv * INA3221.shunt_lsb_uv / shunt_uohm, abs(mw / nominal_mv) * INA3221.bus_lsb_mv)
     return Rail(
@@ -136,4 +136,5 @@ def _rail(name: str, scope: Scope, model: str, mw: float) -> Rail:
         gain=INA3221.gain,
         offset_mw=nominal_mv * INA3221.shunt_offset_uv / shunt_uohm,
         lsb_mw=PRINTED_MW + step_mw,
+        max_mw=max_mw,
     )

@@ -13,11 +13,19 @@ import msgspec
 from devices.base.errors import DeviceError
 from devices.base.power import Capability, MeasuredScope, Rail, Scope
 from devices.power.counter import EnergyCounter
+from devices.power.plausible import MARGIN, SOCKET_MW
 from devices.power.rails import topology
-from devices.power.source import Sample, Surroundings
+from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.power.spec import PowerSpec, Share, Text
 
 POWERCAP = Path("sys/class/powercap")
+
+PACKAGE_W = 500.0
+"""The greatest rated power of one processor (AMD EPYC 9965, Intel Xeon 6980P), for one that has no constraint files."""
+
+UNLIMITED_UW = 4_000_000_000
+"""From here on a power limit says that there is none: firmware sets the register's greatest value, 4,095.875 W (Intel
+SDM 14.10.3, 15 bits of 1/8 W)."""
 
 _VALUE_BYTES = 64
 _MJ_PER_COUNT = 1e-3  # energy_uj
@@ -75,6 +83,7 @@ class RaplSource:
                 "needs the module intel_rapl_msr (sudo modprobe intel_rapl_msr)"
             )
         scopes: dict[str, Scope] = {}
+        max_mw: dict[str, float] = {}
         for folder in folders:
             parent = folder.name.rpartition(":")[0]
             name = names[folder.name]
@@ -83,7 +92,8 @@ class RaplSource:
             scopes[rail] = "rail" if inside or name == "psys" else "module"
             range_uj = int(_text(folder / "max_energy_range_uj"))
             file = folder / "energy_uj"
-            counter = EnergyCounter(str(file), _MJ_PER_COUNT, wraps_at=range_uj)
+            max_mw[rail] = self._spec.max_mw or _max_mw(folder, name, max_mw.get(names.get(parent, ""), 0.0))
+            counter = EnergyCounter(_MJ_PER_COUNT, range_uj, max_mw[rail])
             self._zones.append(_Zone(rail, file, _open(file), counter))
         if self._spec.rails:
             scopes = topology("", scopes, self._spec.rails)
@@ -92,7 +102,10 @@ class RaplSource:
         self.read()
         return Capability(
             source="rapl",
-            rails=[Rail(name=rail, scope=scope, gain=self._spec.gain) for rail, scope in scopes.items()],
+            rails=[
+                Rail(name=rail, scope=scope, gain=self._spec.gain, max_mw=max_mw[rail])
+                for rail, scope in scopes.items()
+            ],
             rate_hz_max=1000.0,
             averaging_ms=1000 / self._spec.rate_hz,
             detail={"zones": {zone.rail: zone.file.parent.name for zone in self._zones}},
@@ -120,11 +133,34 @@ class RaplSource:
                 samples.append(Sample(mean[0], zone.rail, mean[1]))
         return samples
 
+    def self_check(self) -> SelfCheck:
+        """How often a zone's counter began anew."""
+        return SelfCheck(
+            implausible={zone.rail: zone.counter.left_out for zone in self._zones if zone.counter.left_out}
+        )
+
     def close(self) -> None:
         """Let go of the files."""
         for zone in self._zones:
             os.close(zone.fd)
         self._zones.clear()
+
+
+def _max_mw(folder: Path, name: str, parent_mw: float) -> float:
+    """What a zone can draw at all: from its constraint files, else as the package that it is in."""
+    limits = []
+    for file in sorted(folder.glob("constraint_*_*_uw")):
+        if file.name.endswith(("max_power_uw", "power_limit_uw")):
+            try:
+                limits.append(int(file.read_text()))
+            except (OSError, ValueError):
+                continue  # some are there and refuse to be read
+    stated_uw = max((limit for limit in limits if 0 < limit < UNLIMITED_UW), default=0)
+    if stated_uw:
+        return MARGIN * stated_uw / 1000
+    if name == "psys":
+        return SOCKET_MW
+    return parent_mw or MARGIN * PACKAGE_W * 1000
 
 
 def _open(file: Path) -> int:

@@ -11,17 +11,23 @@ from devices.base.errors import DeviceError
 from devices.base.power import PowerRow
 from devices.base.rowlog import RowLog
 from devices.power.lateness import Lateness, LatenessCounter
+from devices.power.plausible import Plausibility
 from devices.power.source import Sample, SelfCheck, SelfChecking, Surroundings
 from devices.power.sources import open_source
 from devices.power.spec import PowerSpec
 
 
 class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the sampling of one source went, and what it found in its own readings."""
+    """How the sampling of one source went, and what it found in its own readings.
+
+    `implausible` counts by rail the readings that were left out because nothing can draw that; `samples` are without
+    them.
+    """
 
     source: str
     rails: list[str]
     samples: int
+    implausible: dict[str, int] = {}
     missed: int
     lateness_us: Lateness
     check: SelfCheck
@@ -35,13 +41,21 @@ class SampledSource:
         self.source = open_source(spec, surroundings)
         try:
             self.capability = self.source.probe()
-        except BaseException:
+        except DeviceError:
             self.source.close()
             raise
+        except Exception as error:
+            # A mistake in a source, or in a library under it, is that source's one line too.
+            self.source.close()
+            raise DeviceError(f"{spec.source}: cannot be probed: {type(error).__name__}: {error}") from error
         if self.capability.source != spec.source:
             self.source.close()
             raise DeviceError(f"the source {spec.source!r} calls itself {self.capability.source!r}: one name, please")
+        if spec.max_mw is not None:
+            rails = [msgspec.structs.replace(rail, max_mw=spec.max_mw) for rail in self.capability.rails]
+            self.capability = msgspec.structs.replace(self.capability, rails=rails)
         self.scopes = {rail.name: rail.scope for rail in self.capability.rails}
+        self._plausibility = Plausibility(self.capability.rails)
         self.lateness = LatenessCounter()
         self.samples = 0
         self.missed = 0
@@ -59,7 +73,7 @@ class SampledSource:
             while not _ended_before(self._deadline_ns, stop):
                 now_ns = time.monotonic_ns()
                 self.lateness.add(now_ns - self._deadline_ns)
-                rows = self._rows(self.source.read())
+                rows = self._rows(self._plausibility.believed(self.source.read()))
                 output.append(*rows)
                 self.samples += len(rows)
                 self._advance(now_ns)
@@ -71,13 +85,15 @@ class SampledSource:
 
     def report(self) -> SourceReport:
         """What came of it."""
+        check = self.source.self_check() if isinstance(self.source, SelfChecking) else SelfCheck()
         return SourceReport(
             source=self.capability.source,
             rails=list(self.scopes),
             samples=self.samples,
+            implausible=self._plausibility.add(check.implausible),
             missed=self.missed,
             lateness_us=self.lateness.percentiles(),
-            check=self.source.self_check() if isinstance(self.source, SelfChecking) else SelfCheck(),
+            check=check,
         )
 
     def _rows(self, samples: list[Sample]) -> list[PowerRow]:

@@ -27,10 +27,14 @@ class Surroundings(NamedTuple):
 
 
 class SelfCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source has to say of its readings when all are taken: facts, and warnings with number and limit."""
+    """What a source has to say of its readings when all are taken: facts, and warnings with number and limit.
+
+    `implausible` counts by rail the readings that the source left out itself because nothing can draw that.
+    """
 
     detail: dict[str, Any] = {}
     warnings: list[str] = []
+    implausible: dict[str, int] = {}
 
 
 class PowerSource(Protocol):

@@ -11,8 +11,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
-Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e8)]
+Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
 Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
@@ -20,10 +20,12 @@ Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="source"):
     """One source; a subclass sets `tag`, the name that profiles use, and adds its own fields.
 
-    `rate_hz` is how often it is read. No number of a spec may be infinite.
+    `rate_hz` is how often it is read. `max_mw` is what a rail of it can draw at all, where the testbed's own limit does
+    not fit (docs/power.md). No number of a spec may be infinite.
     """
 
     rate_hz: Rate
+    max_mw: Annotated[float, msgspec.Meta(gt=0, le=1e8)] | None = None
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:

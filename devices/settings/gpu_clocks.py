@@ -10,6 +10,7 @@ from devices.base.errors import DeviceError
 from devices.machine import Machine, NeedsRootError, last_line, needs_root
 from devices.profile import Settings
 from devices.settings.setting import Record, check_command
+from devices.smi import DONE
 
 KIND = "gpu_clocks"
 SURVIVES_REBOOT = False
@@ -26,7 +27,7 @@ def make(machine: Machine, settings: Settings, record: Record) -> None:
     # The driver does not tell whether somebody locked the clocks before; restoring unlocks them.
     record(KIND, str(gpu), f"clock of GPU {gpu} free → locked at {mhz} MHz", {"gpu": gpu})
     done = machine.run("nvidia-smi", "-i", str(gpu), "-lgc", f"{mhz},{mhz}", as_root=True)
-    if done.code != 0:
+    if done.code not in DONE:
         raise _error(machine, f"nvidia-smi -lgc {mhz}", done.output)
     # A clock that the GPU does not have is not refused but cut.
     locked = re.search(r"gpuClkMin (\d+), gpuClkMax (\d+)", done.output)
@@ -40,7 +41,7 @@ def make(machine: Machine, settings: Settings, record: Record) -> None:
 def undo(machine: Machine, before: Mapping[str, Any]) -> None:
     """Unlock it."""
     done = machine.run("nvidia-smi", "-i", str(before["gpu"]), "-rgc", as_root=True)
-    if done.code != 0:
+    if done.code not in DONE:
         raise _error(machine, f"nvidia-smi -i {before['gpu']} -rgc", done.output)
 
 

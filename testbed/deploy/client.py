@@ -130,18 +130,24 @@ class StewardClient:
         answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         size = {} if data is None else {"bytes": data.stat().st_size if isinstance(data, Path) else len(data)}
+        written = True
         try:
             async with self._writing:
+                written = False
                 self._process.stdin.write(json.dumps({"id": number, "do": do, **size, **what}).encode() + b"\n")
                 async for chunk in _chunks(data):
                     self._process.stdin.write(chunk)
                     await self._process.stdin.drain()
+                written = True
             return await answer
         except (OSError, asyncssh.Error) as error:
             self._lose(f"{self.node}: the SSH connection was lost ({error or type(error).__name__})")
             raise ConnectionLost(self.lost) from error
         finally:
             self._answers.pop(number, None)
+            if not written:  # the steward would take whatever comes next for the rest of this
+                self._lose(f"{self.node}: the SSH connection was closed in the middle of an upload")
+                self._process.close()
 
     async def _greeting(self, python: str) -> tuple[int, int]:
         for _ in range(BANNER_LINES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,16 @@ async def interpreter(steward: StewardClient, facts: Mapping[str, Any], needed: 
     wanted = wheels.lacking(needed, facts["packages"], python)
     found: list[Path] = []
     if wanted:
+        stop = threading.Event()
         try:
-            found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder())
+            found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder(), stop)
         except DeployError as error:
             raise DeployError(
                 f"{node}: it lacks {', '.join(map(str, wanted))}, and no wheels can be had for it: {error}. On the "
                 f"node: {wheels.install_command(python, wanted)}"
             ) from error
+        finally:
+            stop.set()  # the thread goes on where this was cancelled, and the program would wait for it
     hashes = {wheel.name: await asyncio.to_thread(file_digest, wheel) for wheel in found}
     key = document_digest([python.executable, python.version, hashes])[:KEY_DIGITS]
     if key not in facts["environments"]:

@@ -6,7 +6,7 @@ in which the requests ran, and there may be idle phases around it. Both are on t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -74,6 +74,36 @@ class Window:
     def readings(self, source: Source, rail: str) -> float:
         """Independent readings of a rail in the window."""
         return source.sensor.readings(len(self.inside(source.rails[rail]).t_ns), self.seconds)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Readings of a rail in one repeat that its sampler left out, because nothing can draw that.
+
+    `counts` says whether the rail is one of those that make up the node, `share` is of the rail's readings.
+    """
+
+    source: str
+    repeat: str
+    rail: str
+    readings: int
+    share: float
+    max_mw: float | None
+    counts: bool
+
+
+def left_out(node: NodeRecord) -> Iterator[LeftOut]:
+    """What was left out of a node's power, by repeat, source and rail."""
+    for repeat, said in node.repeats.items():
+        rails = {source.source: {rail.name: rail for rail in source.rails} for source in said.loaded.power}
+        for source in [] if said.finished.sampler is None else said.finished.sampler.sources:
+            known = rails.get(source.source, {})
+            whole = widest([rail.scope for rail in known.values()]) if known else None
+            for rail, readings in source.implausible.items():
+                share = readings / (readings + source.samples / max(1, len(source.rails)))
+                limit = known[rail].max_mw if rail in known else None
+                counts = rail not in known or known[rail].scope == whole
+                yield LeftOut(source.source, repeat, rail, readings, share, limit, counts)
 
 
 def source_names(node: NodeRecord) -> list[str]:

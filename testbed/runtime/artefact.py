@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
-import yaml
 
+from devices import yamlfile, yamltext
+from devices.base.errors import DeviceError
 from testbed.errors import ModelError, OutdatedModelError
 from testbed.runtime.digest import document_digest, file_digest
 
 MODEL_SCHEMA = 2
 CARD_NAME = "model.yaml"
+CARD_BYTES = 1 << 24
 
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Shape: TypeAlias = Annotated[list[Positive], msgspec.Meta(min_length=3, max_length=3)]
@@ -117,12 +119,12 @@ def load_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD_NAME
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no model artefact here ({CARD_NAME} is missing)") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ModelError(f"{path}: cannot be read: {_one_line(error)}") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
+        document = yamlfile.load(path, CARD_BYTES).data
+    except DeviceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ModelError(f"{folder}: no model artefact here ({CARD_NAME} is missing)") from error
+        raise ModelError(str(error)) from error
+    schema = document.get("schema")
     if schema != MODEL_SCHEMA:
         raise OutdatedModelError(
             f"{path}: schema {schema!r} instead of {MODEL_SCHEMA}; export it again with this testbed"
@@ -184,7 +186,7 @@ def write_card(folder: Path, card: ModelCard) -> ModelCard:
         raise ModelError(f"{folder / CARD_NAME}: cannot be written: {error}") from error
     document["hash"] = _card_hash(described)
     # Sequences on one line, fields in the order of the class.
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    text = yamltext.dump(document, flow=None, width=110)
     (folder / CARD_NAME).write_text(text, encoding="utf-8")
     return load_card(folder)
 
@@ -193,7 +195,3 @@ def _card_hash(card: ModelCard) -> str:
     document = msgspec.to_builtins(card)
     del document["hash"]
     return document_digest(document)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from devices import yamlfile, yamltext
+from devices.base.errors import DeviceError
 from testbed.errors import DataError
 from testbed.runtime.digest import document_digest, file_digest
 
 BUNDLE_SCHEMA = 1
 CARD_NAME = "bundle.yaml"
+CARD_BYTES = 1 << 24
 INPUTS_NAME = "inputs.npy"
 LABELS_NAME = "labels.npy"
 
@@ -83,7 +85,7 @@ def write_bundle(
         labels_sha256=file_digest(folder / LABELS_NAME),
     )
     card = msgspec.structs.replace(card, hash=_card_hash(card))
-    text = yaml.safe_dump(msgspec.to_builtins(card), sort_keys=False, allow_unicode=True)
+    text = yamltext.dump(msgspec.to_builtins(card))
     (folder / CARD_NAME).write_text(text, encoding="utf-8")
     return card
 
@@ -106,12 +108,12 @@ def load_bundle(folder: Path, expected_hash: str | None = None) -> Bundle:
 def _load_card(folder: Path) -> BundleCard:
     path = folder / CARD_NAME
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{folder}: no evaluation bundle here ({CARD_NAME} is missing)") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
+        document = yamlfile.load(path, CARD_BYTES).data
+    except DeviceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise DataError(f"{folder}: no evaluation bundle here ({CARD_NAME} is missing)") from error
+        raise DataError(str(error)) from error
+    schema = document.get("schema")
     if schema != BUNDLE_SCHEMA:
         raise DataError(
             f"{path}: schema {schema!r} instead of {BUNDLE_SCHEMA}; make the bundle again with this testbed"

@@ -13,7 +13,8 @@ from itertools import combinations
 import numpy as np
 
 from testbed.record.metering import MIN_READINGS
-from testbed.record.power import Source, Window
+from testbed.record.power import Source, Window, left_out
+from testbed.record.reader import Cell
 from testbed.record.trapezoid import Trace
 
 MAX_GAP_PERIODS = 5.0
@@ -25,6 +26,11 @@ MAX_SAME_READINGS = 50
 
 SMALL_LSB = 0.01
 """A step is small if it is at most this share of the mean power."""
+
+MAX_LEFT_OUT = 0.01
+"""Share of a rail's readings that may be beyond what it can draw. In place of each the line between its neighbours
+counts, so an energy is off by that share of what power varies by: a fifth of what baselines may drift. A sensor that
+gives more nonsense than that is not to be believed in the rest."""
 
 MAX_BASELINE_DRIFT = 0.05
 """Relative difference of the idle power before and after a repeat."""
@@ -60,6 +66,19 @@ class Metered:
         for rail in self.source.rails:
             if self.window.readings(self.source, rail) >= MIN_READINGS:
                 yield rail, self.inside(rail)
+
+
+def beyond_belief(cell: Cell) -> Iterator[str]:
+    """Too many readings of a rail were more than it can draw; they are in no energy."""
+    for node in cell.manifest.nodes.values():
+        for found in left_out(node):
+            if found.counts and found.share > MAX_LEFT_OUT:
+                limit = "" if found.max_mw is None else f" (above {found.max_mw / 1000:,.0f} W, or below zero)"
+                yield (
+                    f"{node.id}: {found.source}, repeat {found.repeat}, {found.rail}: {found.readings} readings, "
+                    f"{found.share:.1%} of all, are none that it can give{limit} and were left out "
+                    f"(limit {MAX_LEFT_OUT:.0%})"
+                )
 
 
 def few_readings(metered: list[Metered]) -> Iterator[str]:

@@ -21,6 +21,7 @@ GATES: tuple[Gate, ...] = (
     clocks.skewed,
     clocks.wall_clock_set,
     board.rebooted,
+    sensors.beyond_belief,
 )
 """Gates on what a cell recorded; each yields its reasons against it, with number and limit."""
 

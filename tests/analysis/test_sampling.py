@@ -82,7 +82,7 @@ def test_readings_of_one_code_share_their_rounding_and_other_codes_do_not() -> N
 def test_an_energy_counter_is_integrated_to_what_it_counted_also_when_it_wraps() -> None:
     load = square(0.7, 4000, 6000, 40)
     wraps_at = 65_532_610  # µJ: at 5 W it wraps every 13 s
-    reader = EnergyCounter("package", mj_per_count=1e-3, wraps_at=wraps_at)
+    reader = EnergyCounter(mj_per_count=1e-3, wraps_at=wraps_at, max_mw=1e9)
     reads_s = np.arange(1.0, 39.0, 0.1)
     counts = (load.up_to(reads_s) * 1e3).astype(np.int64) % wraps_at
     assert (np.diff(counts) < 0).sum() == 2

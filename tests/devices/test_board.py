@@ -201,6 +201,18 @@ def test_an_nvidia_gpu_is_described_and_its_slowdowns_counted(board: FakeBoard) 
     assert facts["throttle"]["gpu0 hw_thermal_slowdown us"] == 0
 
 
+def test_a_warning_of_ecc_takes_no_fact_of_a_gpu_away(board: FakeBoard) -> None:
+    fields = dict.fromkeys(_GPU_FIELDS, "[N/A]") | {"index": "0", "name": "NVIDIA A100"}
+    slow = {
+        f"clocks_event_reasons_counters.{name}": "7"
+        for name in ("sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+    }
+    board.gpu(**fields, **slow, warning="infoROM is corrupted at gpu 0000:3B:00.0")
+    facts = identify(board.root)
+    assert [gpu["name"] for gpu in facts["gpus"]] == ["NVIDIA A100"]
+    assert facts["throttle"]["gpu0 hw_thermal_slowdown us"] == 7
+
+
 def test_a_driver_that_does_not_count_slowdowns_gives_no_zeros(board: FakeBoard) -> None:
     board.gpu(**dict.fromkeys(_GPU_FIELDS, "[N/A]"))
     assert not any("gpu" in name and "slowdown" in name for name in throttle_counters(Machine(board.root)))

@@ -94,8 +94,9 @@ def test_a_service_that_another_client_has_slowed_down_is_refused(node: Node, mo
         node.start()
 
 
-def test_a_node_without_rails_has_no_power(node: Node) -> None:
-    node.order("no rails")
+@pytest.mark.parametrize("what", ["no rails", "no total", "nothing"])
+def test_a_node_without_rails_has_no_power_whatever_its_release_of_jtop_leaves_out(node: Node, what: str) -> None:
+    node.order(what)
     with pytest.raises(DeviceError, match="jtop's service shows no power rails"):
         node.start()
 

@@ -158,6 +158,51 @@ def test_a_python_without_the_package_says_how_to_get_it(monkeypatch: pytest.Mon
         NvmlSource(NvmlPower(rate_hz=10), Surroundings(Path("none"))).probe()
 
 
+def test_an_older_binding_gives_the_power_without_what_it_lacks(gpu: Callable[..., Gpu]) -> None:
+    one = gpu("good")
+    import pynvml
+
+    for name in (
+        "nvmlDeviceGetArchitecture",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetTotalEnergyConsumption",
+        "nvmlDeviceGetPowerManagementLimitConstraints",
+    ):
+        delattr(pynvml, name)
+    capability = one.probe()
+    assert [rail.name for rail in capability.rails] == ["GPU0"]
+    assert {sample.rail for sample in one.go(1)} == {"GPU0"}
+
+
+def test_an_older_binding_wants_a_uuid_in_bytes(gpu: Callable[..., Gpu], monkeypatch: pytest.MonkeyPatch) -> None:
+    one = gpu("good", gpu="GPU-4f7c")
+    import pynvml
+
+    def by_uuid(uuid: bytes) -> str:
+        if isinstance(uuid, str):
+            raise TypeError("bytes or integer address expected instead of str instance")
+        return "handle" if uuid == b"GPU-4f7c" else ""
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", by_uuid)
+    assert one.probe().rails[0].name == "GPU0"
+
+
+def test_another_package_of_that_name_is_told_from_nvidias(gpu: Callable[..., Gpu]) -> None:
+    one = gpu("good")
+    import pynvml
+
+    del pynvml.nvmlDeviceGetPowerUsage
+    with pytest.raises(
+        DeviceError, match=r"is not nvidia-ml-py \(it has no nvmlDeviceGetPowerUsage\); on the node: pip"
+    ):
+        one.probe()
+
+
+def test_a_mig_instance_is_said_to_be_a_part_of_a_gpu(gpu: Callable[..., Gpu]) -> None:
+    with pytest.raises(DeviceError, match=r"GPU MIG-3f0c: that is a MIG instance, .*; name the GPU that it is on"):
+        gpu("good", gpu="MIG-3f0c").probe()
+
+
 def test_a_gpu_that_reads_0_mw_is_an_error(gpu: Callable[..., Gpu]) -> None:
     with pytest.raises(DeviceError, match="gives its power as 0 mW"):
         gpu("zero").probe()

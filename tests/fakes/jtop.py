@@ -7,6 +7,8 @@ another client has set. FAKE_JTOP_CONTROL names a file that is read at each upda
     end         say that there is no more
     stale       give the same reading once more
     no rails    show no power
+    no total    show rails without values, and no total
+    nothing     show nothing of power at all
     INPUT       name the input rail INPUT, if in capital letters
 """
 
@@ -63,4 +65,8 @@ class jtop:  # noqa: N801  (its name in jetson-stats)
         }
         if what == "no rails":
             self.power = {"rail": {}, "tot": {"power": 0, "avg": 0}}
+        if what == "no total":
+            self.power = {"rail": {"VDD_SOC": {"online": False}}}
+        if what == "nothing":
+            self.power = {}
         return what != "end"

@@ -104,6 +104,13 @@ def test_a_log_comes_on_standard_input_too() -> None:
     assert err == "testbed: -: 1 of 2 lines are not tegrastats', the first is line 1\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_log_that_a_windows_shell_wrote_is_read_as_well(log: Path, encoding: str) -> None:
+    log.write_bytes(f"{L4T_28}\r\n{L4T_28}\r\n".encode(encoding))
+    code, rows, err = convert(log)
+    assert (code, [row["total_mw"] for row in rows], err) == (0, [1776, 1776], "")
+
+
 def test_a_line_is_converted_before_the_next_is_there() -> None:
     with subprocess.Popen([*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdin is not None

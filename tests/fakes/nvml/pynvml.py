@@ -2,7 +2,8 @@
 
 good: every reading there is. old: no fields, no counter, no averaging (as before Volta). jetson: starts, then refuses
 every reading. no-driver: does not start. zero: reads 0 mW. flaky: every fifth reading is 0 mW. lagging: its energy
-counter counts four fifths. stuck: its counter stands still. lost: stops answering after 20 readings.
+counter counts four fifths. stuck: its counter stands still. lost: stops answering after 20 readings. wrapped: every
+tenth reading is 32 bits of ones.
 """
 
 import os
@@ -75,6 +76,8 @@ def _reading():
         raise NVMLError_GpuIsLost
     if _mode() == "zero" or (_mode() == "flaky" and _reads % 5 == 0):
         return 0
+    if _mode() == "wrapped" and _reads % 10 == 0:
+        return 2**32 - 1
     return round(power_mw(_now_s()))
 
 
@@ -117,6 +120,10 @@ def nvmlSystemGetDriverVersion():
 
 def nvmlDeviceGetArchitecture(handle):
     return 4 if _mode() == "old" else 8
+
+
+def nvmlDeviceGetPowerManagementLimitConstraints(handle):
+    return [100_000, 350_000]
 
 
 def nvmlDeviceGetPowerUsage(handle):

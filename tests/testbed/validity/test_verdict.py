@@ -9,6 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from devices.base.power import Rail
+from devices.power.lateness import Lateness
+from devices.power.sampled import SourceReport
+from devices.power.sampler import SamplerReport
+from devices.power.source import SelfCheck
 from testbed.record.documents import BoardFacts, NodeRecord
 from testbed.record.schema import ClockEstimate, ClockLine, EventRow
 from testbed.validity import reasons
@@ -177,6 +181,24 @@ def said(when, **facts):
     return {"nodes": repeats(lambda told: with_facts(told, when, **facts), "1")}
 
 
+def left_out(readings, rail="VDD_IN"):
+    """A source whose sampler did not believe so many readings of a rail, beside 990 that it did."""
+    late = Lateness(p50=0, p99=0, max=0)
+    source = SourceReport(
+        source="ina", rails=["VDD_IN"], samples=990, implausible={rail: readings}, missed=0, lateness_us=late,
+        check=SelfCheck(),
+    )  # fmt: skip
+    report = SamplerReport(samples=990, missed=0, lateness_us=late, histogram={}, sources=[source])
+    limits = Rail(name="VDD_IN", scope="module", gain=0.01, offset_mw=50.0, lsb_mw=41.0, max_mw=120_000.0)
+    part = Rail(name="VDD_SOC", scope="rail")
+
+    def change(told):
+        power = [replace(told.loaded.power[0], rails=[limits, part])]
+        return replace(told, loaded=replace(told.loaded, power=power), finished=replace(told.finished, sampler=report))
+
+    return {"nodes": repeats(change, "1")}
+
+
 def braked_throughout(state):
     """A brake that is on from the beginning to the end, which no difference shows."""
     throttle = {"cpufreq cur_state": state}
@@ -228,6 +250,8 @@ def cloud_samples(first_ms, last_ms):
         pytest.param({"clock": lambda found: [estimate("before", None), *found]}, id="wall clock not recorded"),
         pytest.param({"clock_lines": lambda _: [clock_line(-1004.0)]}, id="1000 ppm of skew within its bound"),
         pytest.param(cloud_samples(1001, 1049), id="a metered cloud"),
+        pytest.param(left_out(10), id="1% of the readings were not believed"),
+        pytest.param(left_out(500, "VDD_SOC"), id="readings of a part were not believed"),
     ],
 )
 def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
@@ -261,6 +285,11 @@ def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
         ({"clock_lines": lambda _: [clock_line(-1006.0)]}, r"clock ran -1006 ± 5 ppm off .* \(limit 1000 ppm\)"),
         (said("hello", boot_id="b"), "edge board was rebooted between repeats"),
         (cloud_samples(1001, 1059), r"server: nvml, repeat 0, GPU: 60 ms without a power sample"),
+        (
+            left_out(11),
+            r"board: ina, repeat 1, VDD_IN: 11 readings, 1\.1% of all, are none that it can give \(above 120 W, or "
+            r"below zero\) and were left out \(limit 1%\)",
+        ),
         ({"power": lambda rows: rows.iloc[:0]}, r"board: ina, repeat 0: no power samples"),
     ],
 )
