@@ -20,12 +20,15 @@ YIELDING = 3  # half the share of a campaign; far more and a busy machine would 
 def scope_of(nodeid: str) -> str:
     """Tests of one scope run one after the other, in one process.
 
-    Campaigns stay together, here and over SSH, where they cannot disturb each other; so does a module.
+    Campaigns stay together, where they cannot disturb each other; those over SSH with the samplers of power, which
+    wait as much; and so does a module.
     """
     module = nodeid.split("::", 1)[0]
+    if module in OVER_SSH or module.startswith("tests/devices/test_power_"):
+        return "campaigns over SSH"
     if not module.startswith("tests/integration/") or module in COMPUTING:
         return module
-    return "campaigns over SSH" if module in OVER_SSH else "campaigns"
+    return "campaigns"
 
 
 def _turn(nodeid: str) -> int:
