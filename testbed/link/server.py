@@ -10,7 +10,7 @@ import zmq
 
 from testbed.errors import LinkError
 from testbed.link.doors import Doorkeeper
-from testbed.link.keys import KeyPair
+from testbed.link.keys import KeyPair, require_curve
 from testbed.link.sockets import MAX_MESSAGE_BYTES, OnEvent, data_socket
 
 
@@ -35,6 +35,8 @@ class DataServer:
         on_event: OnEvent,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        if keys is not None:
+            require_curve()
         self._context = zmq.Context()
         self._socket = data_socket(self._context, zmq.ROUTER, max_message_bytes)
         self._on_event = on_event

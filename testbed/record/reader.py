@@ -89,9 +89,7 @@ class Cell:
         try:
             table = pq.read_table(path)
         except FileNotFoundError as error:
-            raise RecordError(
-                f"{path}: missing; was the run ended before it collected? testbed run --resume"
-            ) from error
+            raise RecordError(f"{path}: missing; was the run ended before it collected? testbed run") from error
         except OSError as error:
             raise RecordError(f"{path}: damaged: {error}") from error
         if not table.schema.equals(arrow_schema(TABLES[name])):

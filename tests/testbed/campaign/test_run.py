@@ -48,8 +48,9 @@ class Scripted:
     def __init__(self, *_: object) -> None:
         self.cancelled = False
 
-    def cancel(self) -> None:
+    def cancel(self) -> str:
         self.cancelled = True
+        return "after the running request"
 
     async def attempt(self, attempt: Attempt) -> bool:
         type(self).seen.append((attempt.folder.path.parents[2].name, attempt.repeat))
@@ -123,11 +124,11 @@ def run(plan: Plan, monkeypatch: pytest.MonkeyPatch):
     """Runs the plan, its attempts doing what they are told; returns statuses by cell, attempts and messages."""
     monkeypatch.setattr(run_module, "Orchestrator", Scripted)
 
-    def go(*deeds: Deed, resume: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
+    def go(*deeds: Deed, fresh: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
         observer = Silent()
         campaign = Campaign(plan, observer, Invocation(argv=["run"], file="toy.yaml"))
         Scripted.deeds, Scripted.seen, Scripted.campaign = list(deeds), [], campaign
-        statuses = asyncio.run(campaign.run(resume=resume))
+        statuses = asyncio.run(campaign.run(fresh=fresh))
         return dict(zip(("edge", "split"), statuses, strict=True)), Scripted.seen, observer.messages
 
     return go
@@ -168,14 +169,23 @@ def test_a_failed_attempt_is_written_beside_its_rows_and_the_others_go_on(run, p
 
 def test_a_resumed_campaign_measures_what_is_missing_and_keeps_the_failure_for_what_it_does_not_reach(run) -> None:
     _, ((name, repeat), *_), _ = run(fails(WorkerError("no")), fails(WorkerError("no")))
-    statuses, seen, _ = run(interrupted, resume=True)
+    statuses, seen, _ = run(interrupted)
     assert seen == [(name, repeat)]
     assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
-    statuses, seen, messages = run(resume=True)
+    statuses, seen, messages = run()
     assert len(seen) == 2
     assert {status.state for status in statuses.values()} == {"complete"}
-    assert messages == []
-    assert run(resume=True)[1] == []
+    assert messages == ["2 of 4 repeats are measured already; the others follow."]
+
+
+def test_what_is_all_measured_is_not_measured_again_and_said_to_be(run, plan) -> None:
+    before, _, _ = run()
+    statuses, seen, messages = run()
+    assert seen == []
+    assert statuses == before
+    assert messages == ["All 4 repeats are measured already; --fresh measures them anew."]
+    assert [len(cell.folder.attempts(0)) for cell in plan.cells] == [1, 1]
+    assert not plan.folder.previous.exists()
 
 
 @pytest.mark.parametrize(
@@ -211,13 +221,13 @@ def test_a_second_interrupt_stops_at_once_and_what_there_is_is_collected(run, pl
     assert {status.state for status in statuses.values()} == {"aborted"}
 
 
-def test_without_resume_earlier_results_are_moved_aside(run, plan) -> None:
+def test_a_fresh_run_measures_all_anew_and_moves_earlier_results_aside(run, plan) -> None:
     run()
-    statuses, seen, messages = run()
+    statuses, seen, messages = run(fresh=True)
     assert len(seen) == 4
     assert {status.state for status in statuses.values()} == {"complete"}
     (moved,) = plan.folder.previous.iterdir()
-    assert messages == [f"Earlier results (--resume would have gone on with them) were moved to {moved}."]
+    assert messages == [f"Earlier results (--fresh measures anew) were moved to {moved}."]
     assert sorted(path.name for path in moved.iterdir()) == ["edge", "split"]
 
 
@@ -225,6 +235,6 @@ def test_an_attempt_that_lost_rows_is_measured_again(run, plan) -> None:
     run()
     rows = plan.cells[1].folder.attempts(1)[0].rows("board", "requests")
     rows.write_bytes(b"")
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert seen == [("split", 1)]
     assert statuses["split"].state == "complete"
