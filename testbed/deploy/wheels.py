@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -181,3 +182,9 @@ def _meets(version: str | None, requirement: Requirement) -> bool:
 def describe(facts: Mapping[str, Any]) -> Python:
     """The interpreter that a steward's answer is about."""
     return Python(facts["python"], facts["version"], facts["machine"], (facts["libc"][0], facts["libc"][1]))
+
+
+def unpacked_bytes(wheel: Path) -> int:
+    """Room that a wheel takes once it is installed; a few times that of its file."""
+    with zipfile.ZipFile(wheel) as packed:
+        return sum(member.file_size for member in packed.infolist())

@@ -256,6 +256,21 @@ def test_a_mistake_of_the_file_is_not_blamed_on_set(write):
     assert lines_of(write, text, "repeats=2")[0].startswith("6: cells.0.model: ")
 
 
+def test_a_mistake_of_the_file_stays_one_where_set_touches_its_block_or_uncovers_it(write):
+    text = GOOD.replace("mode: edge_only,", "mode: edge_only, codec: packed,")
+    assert lines_of(write, text, "cells.0.model=plain")[0].startswith("6: cells.0: a codec belongs to co_inference")
+    text = GOOD.replace("name: small", "name: small\nrepeats: 0").replace(
+        "model: plain}\n  - mode", "model: plan}\n  - mode"
+    )
+    assert lines_of(write, text, "repeats=2")[0].startswith("7: cells.0.model: ")
+
+
+def test_a_position_from_the_end_of_a_list_is_the_same_place(write):
+    first, second = lines_of(write, GOOD.replace("name: small", "name: small\nrepeatz: 3"), "cells.-1.codec=zip")
+    assert "repeatz: unknown key" in first + second
+    assert any(line.startswith("--set cells.-1.codec=zip: cells.1.codec: expected") for line in (first, second))
+
+
 def test_overrides_leave_the_file_as_it_was_for_each_other(write):
     experiment = load_experiment(write(GOOD), ("repeats=3", "repeats=4", "cells.1.exit.threshold=[0.1, 0.2, 0.3]"))
     assert experiment.repeats == 4
