@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -15,14 +15,19 @@ import msgspec
 
 from devices import yamlfile
 from devices.base.providers import Provider
+from devices.choices import choices, keys_of
 from devices.power.emulated import EmulatedPower
 from devices.power.nvml import NvmlPower as NvmlPower
-from devices.power.sources import refuse_unknown, to_spec
+from devices.power.sources import refuse_unknown, sources, to_spec
 from devices.power.spec import PowerSpec, Text, UnknownPower, wrong
+from devices.yamltext import shown
 
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 ItemT = TypeVar("ItemT")
 SeenT = TypeVar("SeenT")
+
+MOST_CHARACTERS = 300
+"""Of a message; a key or value that is longer does not bury what is said of it."""
 
 if TYPE_CHECKING:
     Power: TypeAlias = list[PowerSpec]
@@ -42,19 +47,15 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What executes the step graphs on the node."""
 
     provider: Provider
-    threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
 
 
 class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The board that an emulated node stands for: computing takes `slowdown` times as long as on the host."""
 
     board: Text
-    slowdown: Annotated[float, msgspec.Meta(ge=1)]
+    slowdown: Annotated[float, msgspec.Meta(ge=1, le=1e6)]
     slowdown_source: Text
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.slowdown):
-            raise wrong(f"Expected a finite number, got {self.slowdown}", ".slowdown")
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,11 +65,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     mode allows; `cpu_governor` is of every CPU; `gpu_clocks_mhz` locks the clock of the NVIDIA GPU number `gpu`.
     """
 
-    nvpmodel: Annotated[int, msgspec.Meta(ge=0)] | Text | None = None
+    nvpmodel: Annotated[int, msgspec.Meta(ge=0, le=255)] | Text | None = None
     jetson_clocks: bool = False
     cpu_governor: Text | None = None
-    gpu_clocks_mhz: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    gpu: Annotated[int, msgspec.Meta(ge=0)] = 0
+    gpu_clocks_mhz: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    gpu: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,7 +82,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     looked for on the node: anything but / is a made-up tree, for tests, and the manifest shows it.
     """
 
-    name: Text
+    name: Annotated[Text, msgspec.Meta(max_length=64)]
     kind: Kind
     reach: Literal["local"] | SshReach
     runtime: Runtime
@@ -121,13 +122,41 @@ def load_profile(path: Path) -> Profile:
     """
     document = yamlfile.load(path)
     try:
+        _finite(document.data, "")
         profile = msgspec.convert(document.data, Profile)
         for index, spec in enumerate(profile.power):
             _at(f".power[{index}]", refuse_unknown, spec)
     except (msgspec.ValidationError, ValueError) as error:
         message, key_path = _locate(str(error))
-        raise document.error(key_path, message) from error
+        raise document.error(key_path, message + _instead(message, key_path, document.data)) from error
     return profile
+
+
+def _finite(value: Any, place: str) -> None:
+    """Make sure that no number of a document is infinite or none at all; a schema's bounds let some of them pass."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong(f"Expected a finite number, got {value}", place)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _finite(inner, f"{place}.{key}")
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            _finite(inner, f"{place}[{index}]")
+
+
+def _instead(message: str, keys: Sequence[str | int], data: Any) -> str:
+    """What a profile may say where it says a word that it may not, as the end of the message."""
+    struct: type[msgspec.Struct] = Profile
+    if keys[:1] == ["power"] and len(keys) > 1:
+        spec = sources().get(str(data["power"][keys[1]].get("source")))
+        if spec is None:
+            return ""
+        struct, keys = spec.Spec, keys[2:]
+    if "contains unknown field" in message:
+        listed = ", ".join(keys_of(struct, keys[:-1]))
+    else:
+        listed = choices(struct, keys) if "Invalid enum value" in message else ""
+    return f"; expected {listed}" if listed else ""
 
 
 def _at(place: str, check: Callable[[ItemT], SeenT], item: ItemT) -> SeenT:
@@ -144,7 +173,7 @@ def _locate(text: str) -> tuple[str, list[str | int]]:
     # Outermost last: a struct's own check comes first, the place of that struct follows.
     steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", "".join(reversed([at for at in locations if at])))
     keys: list[str | int] = [name or int(index) for name, index in steps]
-    if unknown := re.search(r"unknown field `(.*)`", message):
+    if unknown := re.search(r"unknown field `(.*)`", message, re.DOTALL):
         keys.append(unknown[1])
     where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    return (f"{where}: {message}" if where else message), keys
+    return shown(f"{where}: {message}" if where else message, MOST_CHARACTERS), keys

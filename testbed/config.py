@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 
 import pydantic
 
-from devices import yamlfile
 from devices.base.errors import DeviceError
-from devices.yamlfile import Document, KeyPath, load
+from devices.yamlfile import load
+from devices.yamltext import KeyPath, shown
 from testbed.errors import ExperimentError
+from testbed.overrides import override
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
+MOST_LINES = 20
+"""Of mistakes that are listed; a file with more is another kind of file."""
+
+Name: TypeAlias = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
+"""What becomes the name of a folder."""
+
+MOST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
+
 
 class Strict(pydantic.BaseModel):
-    """A block of a file: unknown keys are errors."""
+    """A block of a file: unknown keys are errors, and so are numbers that are infinite, not a number, or yes or no."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        given = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, bool) for one in given):
+            wanted = set(_leaves(cls.model_fields[str(info.field_name)].annotation))
+            if wanted & {int, float} and bool not in wanted:
+                raise ValueError("expected a number")
+        return value
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The plain types of an annotation: int and NoneType of `tuple[int, ...] | None`."""
+    yield from (leaf for part in get_args(annotation) for leaf in _leaves(part))
+    if not get_args(annotation) and isinstance(annotation, type):
+        yield annotation
 
 
 @dataclass(frozen=True)
@@ -64,26 +91,72 @@ def load_config(
         expand: Writes out what the file says in short; it runs after the overrides.
 
     Raises:
-        ExperimentError: with one line per thing that is wrong, each `FILE:LINE: key: what was expected`.
+        ExperimentError: with one line per thing that is wrong, each `FILE:LINE: key: what was expected`, or
+            `--set KEY=VALUE: key: what was expected`.
     """
     try:
         document = load(path)
     except DeviceError as error:
         raise ExperimentError(str(error)) from error
-    for override in overrides:
-        _override(document.data, override)
-    expanded = expand(document.data)
+    overridden = override(document.data, overrides)
+    expanded = expand(overridden.data)
     try:
         return model.model_validate(expanded.data)
     except pydantic.ValidationError as error:
-        lines = dict.fromkeys(_explain(document, expanded, item) for item in error.errors())
+        mistakes = _mistakes(error, expanded, overridden.data)
+
+        def with_only(some: Sequence[str]) -> list[_Mistake]:
+            return _mistakes_in(override(document.data, some).data, model, expand)
+
+        alone = with_only(()) if overrides else mistakes
+        lines = []
+        for mistake in mistakes:
+            guilty = overridden.to_blame(mistake.keys, in_file=mistake in alone, file_is_right=not alone)
+            if len(guilty) > 1:
+                guilty = tuple(one for one in guilty if mistake in with_only([one.text])) or guilty
+            place = " ".join(one.name for one in guilty) or f"{path}:{document.line(mistake.keys)}"
+            lines.append(f"{place}: {mistake}")
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES:] = [f"{path}: {len(lines) - MOST_LINES} more mistakes"]
         raise ExperimentError("\n".join(lines)) from error
 
 
-def _explain(document: Document, expanded: Expanded, item: Any) -> str:
-    """One pydantic error as a line; union branches that pydantic inserts into the path are skipped."""
+@dataclass(frozen=True)
+class _Mistake:
+    """What is wrong, and where in the file."""
+
+    keys: KeyPath
+    message: str
+
+    def __str__(self) -> str:
+        dotted = ".".join(shown(str(key)) for key in self.keys)
+        return f"{dotted + ': ' if dotted else ''}{self.message}"
+
+
+def _mistakes_in(
+    data: dict[str, Any], model: type[pydantic.BaseModel], expand: Callable[[dict[str, Any]], Expanded]
+) -> list[_Mistake]:
+    expanded = expand(data)
+    try:
+        model.model_validate(expanded.data)
+    except pydantic.ValidationError as error:
+        return _mistakes(error, expanded, data)
+    return []
+
+
+def _mistakes(error: pydantic.ValidationError, expanded: Expanded, data: dict[str, Any]) -> list[_Mistake]:
+    """Each thing that is wrong, once: of what was written out several times, only what differs is repeated."""
+    items = error.errors()
+    # pydantic counts what is right in a list, so one with nothing but mistakes is "too short" besides.
+    outer = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
+    real = [item for item in items if item["type"] != "too_short" or item["loc"] not in outer]
+    return list(dict.fromkeys(_mistake(expanded, data, item) for item in real))
+
+
+def _mistake(expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
+    """One pydantic error; union branches that pydantic inserts into the path are skipped."""
     path: list[str | int] = []
-    value: Any = document.data
+    value: Any = data
     keys = expanded.in_file((*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ())))
     for key in keys:
         try:
@@ -93,34 +166,13 @@ def _explain(document: Document, expanded: Expanded, item: Any) -> str:
                 path.append(key)
             continue
         path.append(key)
-    dotted = ".".join(str(key) for key in path)
     if item["type"] == "extra_forbidden":
         message = "unknown key"
     elif item["type"] == "missing":
         message = "is missing"
     else:
         message = item["msg"].removeprefix("Value error, ")
-        if not isinstance(item["input"], dict):  # a whole block would bury the message
-            message += f" (found {item['input']!r})"
-    return f"{document.path}:{document.line(path)}: {dotted + ': ' if dotted else ''}{message}"
-
-
-def _override(data: Any, override: str) -> None:
-    """Set one dotted key in place; list positions are numbers."""
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ExperimentError(f"--set {override}: expected KEY=VALUE, such as --set repeats=5")
-    keys = dotted.split(".")
-    try:
-        value = yamlfile.value(text, f"--set {override}")
-    except DeviceError as error:
-        raise ExperimentError(str(error)) from error
-    try:
-        for key in keys[:-1]:
-            data = data[int(key)] if isinstance(data, list) else data.setdefault(key, {})
-        if isinstance(data, list):
-            data[int(keys[-1])] = value
-        else:
-            data[keys[-1]] = value
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ExperimentError(f"--set {override}: no place in the file for this key") from error
+        # A whole block would bury the message.
+        if not isinstance(item["input"], dict | pydantic.BaseModel) and item["type"] not in ("too_short", "too_long"):
+            message += f" (found {shown(repr(item['input']))})"
+    return _Mistake(tuple(path), message)

@@ -52,7 +52,7 @@ class DiskError(RecordError):
         """What the kernel said of a file that was to be written."""
         return cls(
             f"{path}: cannot be written: {error.strerror}; make room or choose another --results, then testbed run "
-            "--resume goes on from here"
+            "goes on from here"
         )
 
 

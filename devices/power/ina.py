@@ -29,7 +29,7 @@ class InaPower(PowerSpec, frozen=True, kw_only=True, tag="ina"):
 
     board: Text | None = None
     rails: dict[Text, MeasuredScope] = msgspec.field(default_factory=dict)
-    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0)]] = msgspec.field(default_factory=dict)
+    shunt_mohm: dict[Text, Annotated[float, msgspec.Meta(gt=0, le=1e6)]] = msgspec.field(default_factory=dict)
     shunt_tolerance: Share = 0.0
 
 

@@ -66,7 +66,7 @@ class NvmlPower(PowerSpec, frozen=True, kw_only=True, tag="nvml"):
     it states nothing).
     """
 
-    gpu: Annotated[int, msgspec.Meta(ge=0)] | Text = 0
+    gpu: Annotated[int, msgspec.Meta(ge=0, le=255)] | Text = 0
     gain: Share = 0.05
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\S")]
-Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
-Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Milliwatts: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e8)]
+Milliseconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
 Rate: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
@@ -25,7 +25,7 @@ class PowerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     rate_hz: Rate
-    max_mw: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_mw: Annotated[float, msgspec.Meta(gt=0, le=1e8)] | None = None
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:

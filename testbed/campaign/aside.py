@@ -40,14 +40,19 @@ def held(folder: ExperimentFolder) -> Iterator[None]:
         yield
 
 
-def set_aside(folder: ExperimentFolder, planned: Collection[str], *, resume: bool) -> Path | None:
+def others(folder: ExperimentFolder, planned: Collection[str]) -> list[Path]:
+    """The cells of another configuration, code or device than the planned ones."""
+    return [cell.path for cell in folder.cells() if cell.path.name not in planned]
+
+
+def set_aside(folder: ExperimentFolder, planned: Collection[str], *, fresh: bool) -> Path | None:
     """Move what does not belong to a plan out of the way; returns where to, or None where nothing was moved.
 
-    Without `resume` that is everything; with it, cells of another configuration, code or device.
+    That is cells of another configuration, code or device; `fresh`, it is everything.
     """
-    old = [path for path in folder.path.iterdir() if path not in (folder.lock, folder.previous)]
-    if resume:
-        old = [cell.path for cell in folder.cells() if cell.path.name not in planned]
+    old = others(folder, planned)
+    if fresh:
+        old = [path for path in folder.path.iterdir() if path not in (folder.lock, folder.previous)]
     if not old:
         return None
     target = folder.previous / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")

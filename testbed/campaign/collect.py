@@ -122,7 +122,7 @@ def _shortfall(attempt: AttemptFolder, record: AttemptRecord) -> str | None:
         rows = attempt.rows(node, "requests")
         kept = rows.read_bytes().count(b"\n") if rows.exists() else 0
         if kept != measured:
-            return f"{node} measured {measured} requests, and {rows} holds {kept}; testbed run --resume measures again"
+            return f"{node} measured {measured} requests, and {rows} holds {kept}; testbed run measures again"
     return None
 
 

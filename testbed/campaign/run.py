@@ -41,7 +41,7 @@ class Observer(Protocol):
 
 
 class Campaign:
-    """Runs a plan. `interrupt` once ends it after the running request, twice now."""
+    """Runs a plan. `interrupt` once ends it at the next point where that loses little, twice now."""
 
     def __init__(self, plan: Plan, observer: Observer, invocation: Invocation) -> None:
         self.plan = plan
@@ -54,28 +54,35 @@ class Campaign:
         self._measuring: asyncio.Task[None] | None = None
         self._unwritten: dict[str, list[str]] = {}
         self.interrupts = 0
+        self.begun = 0
+        """How many repeats were begun."""
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self.interrupts += 1
         if self.interrupts == 1 and self._orchestrator is not None:
-            self._observer.message("Ending after the running request; Ctrl-C again stops now.")
-            self._orchestrator.cancel()
+            how = self._orchestrator.cancel()
+            self._observer.message(f"Ending {how}; Ctrl-C again stops now.")
         elif self._measuring is not None:
             self._measuring.cancel()
 
-    async def run(self, *, resume: bool) -> list[Status]:
-        """Measure what is missing and collect; returns how each cell ended.
+    async def run(self, *, fresh: bool = False) -> list[Status]:
+        """Measure what is missing, or `fresh`, all of it anew, and collect; returns how each cell ended.
 
         Raises:
             RecordError: another campaign is writing to the same folder, or what was recorded there is damaged.
         """
         with held(self.plan.folder):
-            moved = set_aside(self.plan.folder, {cell.cell for cell in self.plan.cells}, resume=resume)
+            moved = set_aside(self.plan.folder, {cell.cell for cell in self.plan.cells}, fresh=fresh)
             if moved is not None:
-                why = "of another configuration, code or device" if resume else "--resume would have gone on with them"
+                why = "--fresh measures anew" if fresh else "of another configuration, code or device"
                 self._observer.message(f"Earlier results ({why}) were moved to {moved}.")
             missing = self.plan.missing()
+            of = len(self.plan.cells) * self.plan.experiment.repeats
+            if not missing:
+                self._observer.message(f"All {of} repeats are measured already; --fresh measures them anew.")
+            elif len(missing) < of:
+                self._observer.message(f"{of - len(missing)} of {of} repeats are measured already; the others follow.")
             anew = {cell.cell for _, cell in missing}
             for cell in self.plan.cells:
                 if not is_whole(cell.folder):
@@ -117,6 +124,7 @@ class Campaign:
                 break
             title = f"{cell.label} ({repeat + 1}/{self.plan.experiment.repeats})"
             self._observer.attempt(number, len(missing), title)
+            self.begun = number
             run = f"{cell.cell}-{repeat}-{os.getpid()}-{number}"
             self._orchestrator = Orchestrator(run, self._observer.phase, self._deployers)
             attempt = self._attempt(cell, repeat)

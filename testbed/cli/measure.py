@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,9 +27,12 @@ def run(
     cloud: Cloud = None,
     data: Data = None,
     results: Results = Path("results"),
-    resume: Annotated[bool, typer.Option("--resume", help="measure only what is missing")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure all anew, and move what is there aside")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="measure only what is missing, as without it")] = False,
 ) -> None:
-    """Measure an experiment; then its summary, figures and report."""
+    """Measure what is missing of an experiment; then its summary, figures and report."""
+    if fresh and resume:
+        raise typer.BadParameter("--fresh measures all anew, --resume only what is missing: give one of them")
     from testbed.campaign import Campaign, make_plan
     from testbed.record.documents import Invocation
 
@@ -37,8 +41,9 @@ def run(
     started = time.monotonic()
     with Bars() as bars:
         campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
-        statuses = asyncio.run(_interruptible(campaign, resume))
-    console.print(f"Measured in {time.monotonic() - started:.0f} s.")
+        statuses = asyncio.run(_interruptible(campaign, fresh))
+    if campaign.begun:
+        console.print(f"Measured in {time.monotonic() - started:.0f} s.")
     try:
         readable(_analyse)(planned.folder.path)
     finally:
@@ -55,6 +60,7 @@ def plan(
 ) -> None:
     """Show the cells of an experiment, what is measured already and about how long the rest takes."""
     from testbed.campaign import make_plan
+    from testbed.campaign.aside import others
 
     planned = make_plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
     repeats = planned.experiment.repeats
@@ -63,19 +69,32 @@ def plan(
         done = sum(repeat.record is not None for repeat in planned.repeats(cell))
         table.add_row(cell.cell, cell.label, cell.card.name, f"{done} of {repeats}")
     console.print(table)
-    missing = len(planned.missing())
-    console.print(
-        f"{missing} repeats to measure, {len(planned.cells) * repeats - missing} measured, in {planned.folder.path}"
-    )
+    missing, of = len(planned.missing()), len(planned.cells) * repeats
+    other = others(planned.folder, {cell.cell for cell in planned.cells})
+    console.print(f"{missing} repeats to measure, {of - missing} measured, in {planned.folder.path}", soft_wrap=True)
+    for line in would_do(missing, of, len(other)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     seconds = planned.seconds_per_repeat()
     if missing and seconds is not None:
         console.print(f"About {missing * seconds / 60:.1f} min left, at {seconds:.1f} s for a repeat measured so far.")
 
 
-async def _interruptible(campaign: Any, resume: bool) -> list[Status]:
+def would_do(missing: int, of: int, others: int) -> Iterator[str]:
+    """What each way to run this plan would do."""
+    if missing:
+        yield f"testbed run: measures {'these' if missing == of else 'the missing'} {missing} repeats"
+    else:
+        yield "testbed run: measures nothing; makes summary, tables, figures and report again"
+    if others:
+        yield f"             and first moves {others} cells of another configuration, code or device aside"
+    if missing < of:
+        yield f"testbed run --fresh: moves everything aside and measures all {of} repeats anew"
+
+
+async def _interruptible(campaign: Any, fresh: bool) -> list[Status]:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, campaign.interrupt)
-    statuses: list[Status] = await campaign.run(resume=resume)
+    statuses: list[Status] = await campaign.run(fresh=fresh)
     return statuses
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import pydantic
 
-from testbed.config import Strict
+from testbed.config import MOST_SEED, Strict
 
 Name = Literal[
     "digits", "image_folder", "cifar10", "caltech101", "cifar10_dvs", "n_caltech101", "digits_dvs", "image_folder_dvs"
@@ -57,7 +57,7 @@ class DvsSpec(Strict):
     saccade_pixels: float = pydantic.Field(
         default=3.0, gt=0.0, le=16.0, description="half the width of the saccade triangle"
     )
-    seed: int = pydantic.Field(default=0, ge=0)
+    seed: int = pydantic.Field(default=0, ge=0, le=MOST_SEED)
 
 
 class DatasetSpec(Strict):
@@ -70,7 +70,7 @@ class DatasetSpec(Strict):
     channels: Literal[1, 2, 3] = pydantic.Field(
         3, description="2 (OFF, ON) for events, 1 for digits, 1 or 3 for others"
     )
-    seed: int = pydantic.Field(0, ge=0, description="decides every random split")
+    seed: int = pydantic.Field(0, ge=0, le=MOST_SEED, description="decides every random split")
     validation: float = pydantic.Field(0.1, gt=0, lt=0.5, description="share of the training samples held back")
     split: Literal["random", "published"] | None = pydantic.Field(
         None, description="into train and test; cifar10_dvs must say which, since its numbers differ by it"
@@ -81,7 +81,7 @@ class DatasetSpec(Strict):
         description="10: labels 5,3,0,1,94,2,12,19,55,23 of the sorted class names, as co-inference papers have it",
     )
     max_per_class: int | None = pydantic.Field(
-        None, ge=4, description="at most so many samples a class, for quick runs"
+        None, ge=4, le=1_000_000, description="at most so many samples a class, for quick runs"
     )
     frames: int | None = pydantic.Field(None, ge=1, le=64, description="frames per recording: the recipe's timesteps")
     split_by: Literal["number", "time"] | None = pydantic.Field(

@@ -28,6 +28,7 @@ for n,s in json.loads(sys.stdin.buffer.raw.readline()):
  m=sys.modules[n]=types.ModuleType(n);m.__path__=[];exec(compile(s,n,"exec"),m.__dict__)
 sys.exit(m.main())"""
 BEAT_S = 2.0
+BEAT = json.dumps({"id": 0, "do": "beat"}).encode() + b"\n"  # answers of that number are not looked for
 ANSWER_S = 20.0
 BANNER_LINES = 200
 CHUNK = 1 << 18
@@ -130,18 +131,24 @@ class StewardClient:
         answer: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         size = {} if data is None else {"bytes": data.stat().st_size if isinstance(data, Path) else len(data)}
+        written = True
         try:
             async with self._writing:
+                written = False
                 self._process.stdin.write(json.dumps({"id": number, "do": do, **size, **what}).encode() + b"\n")
                 async for chunk in _chunks(data):
                     self._process.stdin.write(chunk)
                     await self._process.stdin.drain()
+                written = True
             return await answer
         except (OSError, asyncssh.Error) as error:
             self._lose(f"{self.node}: the SSH connection was lost ({error or type(error).__name__})")
             raise ConnectionLost(self.lost) from error
         finally:
             self._answers.pop(number, None)
+            if not written:  # the steward would take whatever comes next for the rest of this
+                self._lose(f"{self.node}: the SSH connection was closed in the middle of an upload")
+                self._process.close()
 
     async def _greeting(self, python: str) -> tuple[int, int]:
         for _ in range(BANNER_LINES):
@@ -197,10 +204,12 @@ class StewardClient:
             answer.set_result((message["answer"], data))
 
     async def _beat(self) -> None:
+        """Say something every now and then. Nobody waits for the answer: a steward that installs gives it late."""
         while self.lost is None:
             await asyncio.sleep(BEAT_S)
-            with contextlib.suppress(ConnectionLost):
-                await self.ask("beat")
+            if not self._writing.locked():  # an upload says enough
+                with contextlib.suppress(OSError, asyncssh.Error):  # whoever asks next hears of it
+                    self._process.stdin.write(BEAT)
 
     def _lose(self, why: str) -> None:
         if self.lost is not None:

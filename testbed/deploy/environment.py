@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ KEY_DIGITS = 16
 
 
 async def send(
-    steward: StewardClient, facts: Mapping[str, Any], files: Mapping[str, Path], lacking: Collection[str]
+    steward: StewardClient,
+    facts: Mapping[str, Any],
+    files: Mapping[str, Path],
+    lacking: Collection[str],
+    room_bytes: int = 0,
 ) -> None:
     """Send those files (hash → path) that a node lacks.
 
@@ -27,14 +32,16 @@ async def send(
         facts: what the steward said when the node was opened.
         files: hash → path here.
         lacking: hashes of those that are not there.
+        room_bytes: what is made of them there, beside the files themselves.
 
     Raises:
         DeployError: there is no room for them, or they did not arrive as they are.
     """
-    needed = sum(files[sha256].stat().st_size for sha256 in lacking)
+    needed = sum(files[sha256].stat().st_size for sha256 in lacking) + room_bytes
     if needed > facts["free_bytes"]:
+        what = "will be taken up" if room_bytes else "are to be sent"
         raise DeployError(
-            f"{steward.node}: {needed / 1e6:.1f} MB are to be sent, but {facts['root']} has room for "
+            f"{steward.node}: {needed / 1e6:.1f} MB {what}, but {facts['root']} has room for "
             f"{facts['free_bytes'] / 1e6:.1f} MB; make room there, or name another `folder:` in the profile"
         )
     for sha256 in lacking:
@@ -56,19 +63,23 @@ async def interpreter(steward: StewardClient, facts: Mapping[str, Any], needed: 
     wanted = wheels.lacking(needed, facts["packages"], python)
     found: list[Path] = []
     if wanted:
+        stop = threading.Event()
         try:
-            found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder())
+            found = await asyncio.to_thread(wheels.download, wanted, python, wheels.cache_folder(), stop)
         except DeployError as error:
             raise DeployError(
                 f"{node}: it lacks {', '.join(map(str, wanted))}, and no wheels can be had for it: {error}. On the "
                 f"node: {wheels.install_command(python, wanted)}"
             ) from error
+        finally:
+            stop.set()  # the thread goes on where this was cancelled, and the program would wait for it
     hashes = {wheel.name: await asyncio.to_thread(file_digest, wheel) for wheel in found}
     key = document_digest([python.executable, python.version, hashes])[:KEY_DIGITS]
     if key not in facts["environments"]:
         files = {hashes[wheel.name]: wheel for wheel in found}
         sizes = {sha256: file.stat().st_size for sha256, file in files.items()}
-        await send(steward, facts, files, await steward.ask("files", files=sizes))
+        room_bytes = sum(wheels.unpacked_bytes(wheel) for wheel in found)
+        await send(steward, facts, files, await steward.ask("files", files=sizes), room_bytes)
     try:
         commands = _commands(found, wanted, needed)
         return str(await steward.ask("environment", key=key, wheels=hashes, commands=commands))
@@ -84,6 +95,9 @@ def _commands(found: Sequence[Path], wanted: Sequence[Requirement], needed: Sequ
     commands = [["-c", "import " + ", ".join(wheels.probes(needed).values())]]
     if found:
         pip = next(wheel.name for wheel in found if wheel.name.startswith("pip-"))
-        words = ["install", "--quiet", "--no-index", "--no-warn-script-location", "--disable-pip-version-check"]
+        # Isolated: a pip.conf on the node (`user = true`, say) would put the packages elsewhere. Python compiles what
+        # it imports, so compiling all takes time and room for nothing.
+        words = ["install", "--isolated", "--no-compile", "--quiet", "--no-index", "--no-warn-script-location"]
+        words.append("--disable-pip-version-check")
         commands.insert(0, [f"{{wheels}}/{pip}/pip", *words, "--find-links", "{wheels}", *map(str, wanted)])
     return commands

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -34,6 +35,7 @@ MODULES = {
 }
 """What each of the node's requirements is imported as."""
 
+POLL_S = 0.2
 _CACHING = threading.Lock()
 """Two nodes that are opened at once must not download the same twice."""
 
@@ -118,11 +120,11 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "neucodex"
 
 
-def download(wanted: list[Requirement], python: Python, cache: Path) -> list[Path]:
+def download(wanted: list[Requirement], python: Python, cache: Path, stop: threading.Event) -> list[Path]:
     """Wheels of packages, of all that they need and of pip, for a node's Python; downloaded once.
 
     Raises:
-        DeployError: there are none, or they cannot be downloaded.
+        DeployError: there are none, they cannot be downloaded, or `stop` was set meanwhile.
     """
     key = document_digest([sorted(map(str, wanted)), python.short, python.machine, list(python.libc)])[:16]
     folder = cache / "wheels" / key
@@ -143,18 +145,27 @@ def download(wanted: list[Requirement], python: Python, cache: Path) -> list[Pat
             command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python.short]
             for platform in python.platforms():
                 command += ["--platform", platform]
-            done = subprocess.run(
-                [*command, *map(str, wanted), "pip"],
-                capture_output=True,
-                text=True,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-            if done.returncode:
-                errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-                raise DeployError((errors or done.stderr.strip().splitlines() or ["pip download failed"])[-1])
+            code, said = _run([*command, *map(str, wanted), "pip"], stop)
+            if code:
+                errors = [line for line in said.splitlines() if line.startswith("ERROR")]
+                raise DeployError((errors or said.strip().splitlines() or ["pip download failed"])[-1])
             part.rename(folder)
     return sorted(folder.glob("*.whl"))
+
+
+def _run(command: list[str], stop: threading.Event) -> tuple[int, str]:
+    """The exit code and standard error of a command, which is killed once `stop` is set."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while True:
+            try:
+                _, said = process.communicate(timeout=POLL_S)
+            except subprocess.TimeoutExpired:  # noqa: PERF203  (it is looked at a few times a second)
+                if stop.is_set():
+                    process.kill()
+            else:
+                return process.returncode, said
 
 
 def _meets(version: str | None, requirement: Requirement) -> bool:
@@ -171,3 +182,9 @@ def _meets(version: str | None, requirement: Requirement) -> bool:
 def describe(facts: Mapping[str, Any]) -> Python:
     """The interpreter that a steward's answer is about."""
     return Python(facts["python"], facts["version"], facts["machine"], (facts["libc"][0], facts["libc"][1]))
+
+
+def unpacked_bytes(wheel: Path) -> int:
+    """Room that a wheel takes once it is installed; a few times that of its file."""
+    with zipfile.ZipFile(wheel) as packed:
+        return sum(member.file_size for member in packed.infolist())

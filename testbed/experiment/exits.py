@@ -32,7 +32,7 @@ class Exit(Strict):
     policy: Policy = "max_softmax"
     accumulate: Accumulate = "mean"
     threshold: Confidence | None = None
-    thresholds: Annotated[tuple[Confidence, ...], pydantic.Field(min_length=1)] | None = None
+    thresholds: Annotated[tuple[Confidence, ...], pydantic.Field(min_length=1, max_length=63)] | None = None
     calibrate: Calibrate | None = None
 
     @pydantic.model_validator(mode="after")

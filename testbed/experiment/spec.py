@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from testbed.config import PlacedError, Strict
+from testbed.config import MOST_SEED, Name, PlacedError, Strict
 from testbed.experiment.exits import Exit
+from testbed.experiment.sweeps import MOST_CELLS
 from testbed.link.codec import codec_names
 from testbed.modes import facts_of, mode_names
 from testbed.record.layout import RESERVED
-
-Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 def _free(name: str) -> str:
@@ -60,11 +59,12 @@ class Scenario(Strict):
     requests: int | None = pydantic.Field(
         default=None,
         ge=1,
+        le=1_000_000,
         description="per repeat, and again in whole passes where a power source needs longer; default: every held-out "
         "sample once",
     )
-    warmup: int = pydantic.Field(default=20, ge=1)
-    timeout_ms: int = pydantic.Field(default=5000, ge=1, description="for a whole request")
+    warmup: int = pydantic.Field(default=20, ge=1, le=10_000)
+    timeout_ms: int = pydantic.Field(default=5000, ge=1, le=3_600_000, description="for a whole request")
 
 
 class CellSpec(Strict):
@@ -91,25 +91,25 @@ class CellSpec(Strict):
 class Deadlines(Strict):
     """After how long a silent worker fails its cell."""
 
-    start_s: float = pydantic.Field(default=60.0, gt=0, description="from starting a worker to its first word")
-    load_s: float = pydantic.Field(default=120.0, gt=0, description="to check and load the artefact")
-    silence_s: float = pydantic.Field(default=10.0, gt=0.6, description="between two signs of life")
+    start_s: float = pydantic.Field(default=60.0, gt=0, le=3600, description="from starting a worker to its first word")
+    load_s: float = pydantic.Field(default=120.0, gt=0, le=3600, description="to check and load the artefact")
+    silence_s: float = pydantic.Field(default=10.0, gt=0.6, le=3600, description="between two signs of life")
 
 
 class Experiment(Strict):
     """A whole experiment file."""
 
     name: Annotated[Name, pydantic.AfterValidator(_free)]
-    title: str | None = None
+    title: str | None = pydantic.Field(None, max_length=200)
     models: dict[Name, ModelRef] = pydantic.Field(min_length=1)
     nodes: Nodes
     scenario: Scenario = Scenario()
-    repeats: int = pydantic.Field(5, ge=1)
-    seed: int = 0
-    idle_s: float = pydantic.Field(2.0, gt=0, description="idle baseline before and after every repeat")
+    repeats: int = pydantic.Field(5, ge=1, le=1000)
+    seed: int = pydantic.Field(0, ge=0, le=MOST_SEED)
+    idle_s: float = pydantic.Field(2.0, gt=0, le=3600, description="idle baseline before and after every repeat")
     curve: bool = pydantic.Field(True, description="CURVE on the data plane; the control plane always has it")
     deadlines: Deadlines = Deadlines()
-    cells: tuple[CellSpec, ...] = pydantic.Field(min_length=1)
+    cells: tuple[CellSpec, ...] = pydantic.Field(min_length=1, max_length=MOST_CELLS)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Experiment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice, product
 from typing import Any
 
 from devices.yamlfile import KeyPath
@@ -11,27 +13,34 @@ SWEPT = (("exit", "threshold"), ("exit", "calibrate", "drop"))
 """Keys of a cell that may be a list of values."""
 
 
+MOST_CELLS = 1000
+"""Of a campaign. Lists that multiply to more are not written out any further."""
+
+
 def expand(data: dict[str, Any]) -> Expanded:
-    """Write the sweeps of an experiment's cells out, and note which cell of the file each one comes from."""
+    """Write the sweeps of an experiment's cells out, and note where each cell and swept value stands in the file."""
     cells = data.get("cells")
     if not isinstance(cells, list):
         return Expanded(data)
+    variants = ((position, cell, origins) for position, swept in enumerate(cells) for cell, origins in _variants(swept))
     expanded: list[Any] = []
     places: dict[KeyPath, KeyPath] = {}
-    for position, cell in enumerate(cells):
-        for one in _variants(cell):
-            places["cells", len(expanded)] = ("cells", position)
-            expanded.append(one)
+    for position, cell, origins in islice(variants, MOST_CELLS + 1):
+        places["cells", len(expanded)] = ("cells", position)
+        for keys, index in origins.items():
+            places[("cells", len(expanded), *keys)] = ("cells", position, *keys, index)
+        expanded.append(cell)
     return Expanded({**data, "cells": expanded}, places)
 
 
-def _variants(cell: Any) -> list[Any]:
-    variants = [cell]
-    for keys in SWEPT:
-        values = _at(cell, keys)
-        if isinstance(values, list):
-            variants = [_with(one, keys, value) for one in variants for value in values]
-    return variants
+def _variants(cell: Any) -> Iterator[tuple[Any, dict[tuple[str, ...], int]]]:
+    """Each cell that a cell stands for, and the position in its list of each value that was swept."""
+    swept = {keys: values for keys in SWEPT if isinstance(values := _at(cell, keys), list) and values}
+    for positions in product(*(range(len(values)) for values in swept.values())):
+        variant = cell
+        for (keys, values), position in zip(swept.items(), positions, strict=True):
+            variant = _with(variant, keys, values[position])
+        yield variant, dict(zip(swept, positions, strict=True))
 
 
 def _at(cell: Any, keys: tuple[str, ...]) -> Any:

@@ -13,7 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from testbed.errors import LinkError
 from testbed.link.deadline import Deadline
-from testbed.link.keys import KeyPair
+from testbed.link.keys import KeyPair, require_curve
 from testbed.link.sockets import MAX_MESSAGE_BYTES, data_socket
 
 RECONNECT_MS = 50
@@ -51,6 +51,8 @@ class DataClient:
     ) -> None:
         if (keys is None) != (server_public_key is None):
             raise LinkError(f"{endpoint}: CURVE needs both our key pair and the server's public key")
+        if keys is not None:
+            require_curve()
         self.endpoint = endpoint
         self._keys, self._server_public_key = keys, server_public_key
         self._max_message_bytes = max_message_bytes

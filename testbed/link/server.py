@@ -9,9 +9,11 @@ from types import TracebackType
 import zmq
 
 from testbed.errors import LinkError
+from testbed.link.crowd import Crowd
 from testbed.link.doors import Doorkeeper
-from testbed.link.keys import KeyPair
+from testbed.link.keys import KeyPair, require_curve
 from testbed.link.sockets import MAX_MESSAGE_BYTES, OnEvent, data_socket
+from testbed.link.sparing import Sparing
 
 
 class DataServer:
@@ -19,7 +21,7 @@ class DataServer:
 
     With `keys`, only peers with one of the `allowed_clients` public keys are let in; without, anyone
     is, and the traffic is in the clear. `on_event` hears of `peer_refused` (from another thread),
-    `frame_refused` and `peer_unreachable`.
+    `frame_refused` and `peer_unreachable`, of each as often as `Sparing` lets it.
 
     Attributes:
         endpoint: where it listens, with the port that port 0 became.
@@ -35,9 +37,12 @@ class DataServer:
         on_event: OnEvent,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        if keys is not None:
+            require_curve()
         self._context = zmq.Context()
         self._socket = data_socket(self._context, zmq.ROUTER, max_message_bytes)
-        self._on_event = on_event
+        self._on_event = Sparing(on_event)
+        self._crowd = Crowd(max_message_bytes)
         self._timeout_ms: int | None = None
         self._socket.router_mandatory = True
         self._socket.sndtimeo = 0  # one peer that does not read must not hold up the others
@@ -46,7 +51,7 @@ class DataServer:
             self._socket.curve_server = True
             self._socket.curve_secretkey = keys.secret.encode("ascii")
             self._socket.zap_domain = b"data"
-        self._doorkeeper = Doorkeeper(self._context, self._socket, frozenset(allowed_clients), on_event)
+        self._doorkeeper = Doorkeeper(self._context, self._socket, frozenset(allowed_clients), on_event, self._crowd)
         host = f"[{address}]" if ":" in address else address
         try:
             self._socket.bind(f"tcp://{host}:{port}")
@@ -62,9 +67,11 @@ class DataServer:
             self._socket.rcvtimeo = self._timeout_ms = timeout_ms
         # Part by part: pyzmq's recv_multipart and send_multipart take several times as long.
         try:
-            peer = self._socket.recv()
+            whose = self._socket.recv(copy=False)
         except zmq.Again:
             return None
+        peer = whose.bytes
+        self._crowd.delivered(int(whose.get(zmq.SRCFD)))
         data = self._socket.recv()
         if self._socket.getsockopt(zmq.RCVMORE):
             parts = 1 + len(self._socket.recv_multipart())

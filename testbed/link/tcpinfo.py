@@ -175,6 +175,23 @@ def _read_counters(connection: _Connection) -> Counters | None:
         borrowed.detach()
 
 
+def received_bytes(fd: int, inode: int) -> int | None:
+    """Payload that a connection took in since it was made; None if the descriptor is not that socket any more."""
+    try:
+        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=fd)
+    except OSError:
+        return None
+    try:
+        info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FULL_BYTES)
+        if os.fstat(fd).st_ino != inode:
+            return None
+        return int(_ACKED.unpack_from(info, _ACKED_AT)[1])
+    except (OSError, struct.error):
+        return None
+    finally:
+        borrowed.detach()
+
+
 def _counters(info: bytes, ip_bytes: int) -> Counters:
     if len(info) < _NEEDED_BYTES:
         raise LinkError(

@@ -28,6 +28,9 @@ class ControlHub:
     """The ROUTER that workers connect to, each as the participant that it is. Only the keys made for them are admitted.
 
     A thread owns the socket and hands what it hears to the event loop.
+
+    Raises:
+        LinkError: this machine makes no keys, or no socket to listen on.
     """
 
     def __init__(self, run: str, ids: Iterable[str]) -> None:
@@ -39,11 +42,25 @@ class ControlHub:
         self._context = zmq.Context()
         self._outbox = self._context.socket(zmq.PUSH)
         self._outbox.bind(OUTBOX)
+        self._outgoing = self._context.socket(zmq.PULL)
+        self._outgoing.connect(OUTBOX)
         self._router = self._context.socket(zmq.ROUTER)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
 
     async def __aenter__(self) -> ControlHub:
+        try:
+            self._listen()
+        except zmq.ZMQError as error:
+            for socket in (self._router, self._outbox, self._outgoing):
+                socket.close(linger=0)
+            self._door.join()
+            self._context.term()
+            raise LinkError(f"the control plane cannot listen on this machine's 127.0.0.1: {error}") from error
+        self._thread.start()
+        return self
+
+    def _listen(self) -> None:
         router = self._router
         router.setsockopt(zmq.LINGER, 1000)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -54,12 +71,12 @@ class ControlHub:
         allowed = frozenset(keys.public for keys in self.client_keys.values())
         # Whoever else knocks on this loopback port is turned away; nothing of the measurement depends on it.
         self._door = Doorkeeper(self._context, router, allowed, lambda event, detail: None)
-        self.endpoint = f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}"
-        self._thread.start()
-        return self
+        router.bind("tcp://127.0.0.1:*")
+        self.endpoint = router.get_string(zmq.LAST_ENDPOINT)
 
     async def __aexit__(self, *_: object) -> None:
-        self._outbox.send(b"")
+        with contextlib.suppress(zmq.Again):  # the thread has ended by itself
+            self._outbox.send(b"", zmq.NOBLOCK)
         await asyncio.to_thread(self._thread.join)
         self._outbox.close(linger=0)
         self._door.join()
@@ -73,11 +90,20 @@ class ControlHub:
     def send(self, to: str, seq: int, body: Body) -> None:
         """Send one message. A worker that is gone does not get it, which its watcher notices."""
         data = messages.encode(Message(run=self.run, seq=seq, body=body))
-        self._outbox.send_multipart([to.encode(), data])
+        with contextlib.suppress(zmq.Again):  # the thread has ended by itself, which the workers are told of
+            self._outbox.send_multipart([to.encode(), data], zmq.NOBLOCK)
 
     def _serve(self) -> None:
-        outgoing = self._context.socket(zmq.PULL)
-        outgoing.connect(OUTBOX)
+        try:
+            self._carry()
+        except zmq.ZMQError as error:
+            self._loop.call_soon_threadsafe(self._failed, f"the control plane failed on this machine: {error}")
+        finally:
+            self._outgoing.close(linger=0)
+            self._router.close()
+
+    def _carry(self) -> None:
+        outgoing = self._outgoing
         poller = zmq.Poller()
         poller.register(outgoing, zmq.POLLIN)
         poller.register(self._router, zmq.POLLIN)
@@ -96,8 +122,10 @@ class ControlHub:
             if self._router in ready:
                 identity, *parts = self._router.recv_multipart()
                 self._loop.call_soon_threadsafe(self._heard, identity, parts)
-        outgoing.close(linger=0)
-        self._router.close()
+
+    def _failed(self, why: str) -> None:
+        for worker in self.workers.values():
+            worker.fail(why)
 
     def _beat(self) -> None:
         """Tell the workers that they are not alone; from this thread, so that a busy event loop silences nobody."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Literal, TypeVar
 
 from devices.profile import Profile, Settings
 from testbed.deploy.deployer import Deployer
@@ -27,6 +27,8 @@ from testbed.record.documents import AttemptRecord, NodeRepeat
 from testbed.record.log import sync, write_json
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockRecord
 
+T = TypeVar("T")
+
 GOODBYE_S = 3.0
 RESTORE_S = 20.0
 """How much longer a worker may take to end that puts its board's settings back: each tool takes a second or two."""
@@ -40,8 +42,12 @@ def _idle(seconds: float, when: Literal["before", "after"]) -> messages.Idle:
     return messages.Idle(seconds=seconds, phase=f"idle_{when}")
 
 
+class _Dropped(Exception):  # noqa: N818  (nothing went wrong)
+    """The attempt was interrupted before its requests began: nothing of it is worth keeping."""
+
+
 class Orchestrator:
-    """Runs attempts, one after the other; `cancel` ends the running one at its next request.
+    """Runs attempts, one after the other; `cancel` ends the running one where that loses least.
 
     `deployers` reach every node of the campaign, by participant, also those that an attempt does without.
     """
@@ -51,13 +57,26 @@ class Orchestrator:
         self._deployers = deployers
         self._on_phase = on_phase
         self._workers: dict[str, Worker] = {}
-        self.cancelled = False
+        self._waiting = self._measured = False
+        self._stop = asyncio.Event()
 
-    def cancel(self) -> None:
-        """End the running attempt at its next request; what it measured is collected."""
-        self.cancelled = True
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._stop.is_set()
+
+    def cancel(self) -> str:
+        """End the running attempt; what it measured is collected. Returns how it ends, for the user.
+
+        While nodes are reached, started and loaded it is dropped at once. Requests, of the warm-up too, end first. An
+        attempt all of whose requests are measured is finished: the rest takes seconds, and without it all is lost.
+        """
+        self._stop.set()
+        if self._measured:
+            return "with this repeat, all of which is measured"
         for worker in self._workers.values():
             worker.tell(messages.Cancel())
+        return "without this repeat, which has not begun" if self._waiting else "after the running request"
 
     async def attempt(self, attempt: Attempt) -> bool:
         """Measure one repeat; returns whether all of it was measured (False: cancelled).
@@ -65,12 +84,18 @@ class Orchestrator:
         Raises:
             TestbedError: with the names of the nodes that failed. What was recorded is on disk.
         """
-        await self._reach(attempt)
+        self._measured = False
+        with contextlib.suppress(_Dropped):
+            await self._unless_cancelled(self._reach(attempt))
+            return await self._attempt(attempt)
+        return False
+
+    async def _attempt(self, attempt: Attempt) -> bool:
         async with ControlHub(self.run, (node.id for node in attempt.participants)) as hub:
             self._workers = {}
             try:
                 document = await self._measure(hub, attempt)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, _Dropped):
                 await self._bring_home(attempt)
                 raise
             except BaseException:
@@ -99,25 +124,29 @@ class Orchestrator:
     async def _measure(self, hub: ControlHub, attempt: Attempt) -> AttemptRecord | None:
         """Returns what attempt.json is to say; None when it was cancelled."""
         started = time.monotonic()
-        hellos = await self._start(hub, attempt)
-        loaded = await self._load(attempt)
+        hellos = await self._unless_cancelled(self._start(hub, attempt))
+        loaded = await self._unless_cancelled(self._load(attempt))
         idle_s, least_s = shortest_s(attempt, loaded)
         edges = [self._workers[name] for name in attempt.ids("edge")]
         self._on_phase("warm-up", 0, len(attempt.warmup))
         order = messages.WarmUp(samples=list(attempt.warmup))
         await self._each("warming up", lambda edge: edge.ask(order, "warming up"), edges)
+        self._drop_if_cancelled()
         clock = await self._sync(attempt, "before")
         self._on_phase("idle baseline", 0, 1)
         await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "before"), "resting before measuring"))
+        self._drop_if_cancelled()
         async with clocks.during(self._workers.values(), attempt.repeat) as exchanged:
             measured = await self._requests(attempt, edges, least_s)
         clock += exchanged
+        if self.cancelled:  # the workers know, and would not rest
+            await self._finish()
+            return None
+        self._measured = True
         self._on_phase("idle baseline", 1, 1)
         await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "after"), "resting after measuring"))
         clock += await self._sync(attempt, "after")
-        finished = await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
-        if min(measured.values()) < len(attempt.samples) or self.cancelled:
-            return None
+        finished = await self._finish()
         return AttemptRecord(
             schema=SCHEMA_VERSION,
             seconds=time.monotonic() - started,
@@ -130,6 +159,34 @@ class Orchestrator:
                 for name, hello in hellos.items()
             },
         )
+
+    async def _unless_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work of which nothing is worth keeping: an interrupt drops it, once it has cleaned up.
+
+        Raises:
+            _Dropped: there was an interrupt.
+        """
+        doing, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        self._waiting = True
+        try:
+            await asyncio.wait({doing, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done() and not self.cancelled:
+                return doing.result()
+            raise _Dropped
+        finally:
+            self._waiting = False
+            for task in (doing, stop):
+                task.cancel()
+            await asyncio.wait({doing, stop})
+            if not doing.cancelled():
+                doing.exception()  # that it failed matters no more
+
+    def _drop_if_cancelled(self) -> None:
+        if self.cancelled:
+            raise _Dropped
+
+    async def _finish(self) -> dict[str, messages.Finished]:
+        return await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
 
     async def _start(self, hub: ControlHub, attempt: Attempt) -> dict[str, messages.Hello]:
         self._on_phase("starting workers", 0, 1)

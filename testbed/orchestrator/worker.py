@@ -48,6 +48,10 @@ class Worker:
         elif message.seq in self._pending and not self._pending[message.seq].done():
             self._pending[message.seq].set_result(body)
 
+    def fail(self, why: str) -> None:
+        """Nothing more will be heard of this worker: whatever waits for it fails."""
+        self._fault = self._fault or why
+
     async def hello(self, deadline_s: float) -> messages.Hello:
         """The worker's first message.
 

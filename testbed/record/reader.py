@@ -120,7 +120,7 @@ def look_over(cell: Cell) -> Cell:
     """The cell with a line for each of its pieces that is missing or torn."""
     folder, found = CellFolder(cell.folder), []
     if cell.status is None and folder.table("requests").exists():
-        found.append(f"{folder.status}: missing; testbed run --resume judges the cell again")
+        found.append(f"{folder.status}: missing; testbed run judges the cell again")
     if cell.status is not None and not any(folder.table(name).exists() for name in TABLES):
         found.append(f"{cell.folder}: the documents are there and the tables are not; {AGAIN}")
     elif cell.status is not None:

@@ -28,7 +28,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 }
 """The Parquet tables of a cell and the rows they hold."""
 
-AGAIN = "testbed run --resume makes it again from raw/"
+AGAIN = "testbed run makes it again from raw/"
 """What mends a table: what the nodes appended is still there."""
 
 _MOST_WORDS = 200

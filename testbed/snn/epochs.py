@@ -151,7 +151,8 @@ class Keeper(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Keep the epoch, if that takes little of the time that training takes."""
         began = time.monotonic()
-        if began - self._kept_at < self._took_s / KEEPING_SHARE:
+        too_soon = began - self._kept_at < self._took_s / KEEPING_SHARE
+        if trainer.strategy.broadcast(too_soon):  # every process waits for the others when it keeps one
             return
         super().on_train_epoch_end(trainer, pl_module)
         self._kept_at = time.monotonic()

@@ -19,7 +19,7 @@ class SurrogateSpec(Strict):
     """The gradient of the spike, one of SpikingJelly's, with its steepness."""
 
     name: Surrogate = "atan"
-    alpha: float = pydantic.Field(2.0, gt=0)
+    alpha: float = pydantic.Field(2.0, gt=0, le=1000)
 
 
 class BackboneSpec(Strict):
@@ -28,7 +28,9 @@ class BackboneSpec(Strict):
     name: Literal["resnet18", "vgg16"] = "resnet18"
     neuron: Literal["lif", "relu"] = "lif"
     width: int = pydantic.Field(64, ge=4, le=128, description="channels of the first layer; 64 is the full network")
-    tau: float = pydantic.Field(2.0, gt=1.0, description="membrane time constant of every LIF neuron, in timesteps")
+    tau: float = pydantic.Field(
+        2.0, gt=1.0, le=1000, description="membrane time constant of every LIF neuron, in timesteps"
+    )
     surrogate: SurrogateSpec = SurrogateSpec(name="atan", alpha=2.0)
     shortcut: Shortcut | None = pydantic.Field(
         None, description="what a ResNet's second block adds: the first one's membrane current (default) or spikes"
@@ -48,10 +50,13 @@ class BottleneckSpec(Strict):
     both are added before the neuron that fires.
     """
 
-    channels: int | None = pydantic.Field(None, ge=1)
+    channels: int | None = pydantic.Field(None, ge=1, le=1024)
     stride: Side | None = None
     compression: float | None = pydantic.Field(
-        None, ge=1, description="32 bits for each element at the split over the bits of the code, per timestep"
+        None,
+        ge=1,
+        le=2**21,
+        description="32 bits for each element at the split over the bits of the code, per timestep",
     )
     layers: int = pydantic.Field(1, ge=1, le=12, description="convolutions of the encoder's and decoder's deep path")
     hidden: int | None = pydantic.Field(

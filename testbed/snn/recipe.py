@@ -6,11 +6,10 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated
 
 import pydantic
 
-from testbed.config import PlacedError, Strict, load_config
+from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.snn.architecture import SPLITS, feature_shape
 from testbed.snn.network_spec import FLOAT_BITS, BackboneSpec, VariantSpec
@@ -22,13 +21,11 @@ VGG16_SMALLEST = 32
 class Recipe(Strict):
     """A whole recipe file."""
 
-    name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: Name
     dataset: DatasetSpec
     backbone: BackboneSpec
     timesteps: int = pydantic.Field(4, ge=1, le=64)
-    variants: dict[Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], VariantSpec] = pydantic.Field(
-        default_factory=dict
-    )
+    variants: dict[Name, VariantSpec] = pydantic.Field(default_factory=dict)
     training: TrainingSpec
     checkpoint: Path | None = pydantic.Field(
         None, description="trained weights beside the recipe, used instead of training; --retrain ignores it"

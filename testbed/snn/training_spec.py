@@ -8,20 +8,22 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from testbed.config import Strict
+from testbed.config import MOST_SEED, Strict
+
+MOST_EPOCHS = 10_000
 
 
 class DistillSpec(Strict):
     """Distillation (Hinton et al. 2015, arXiv 1503.02531): a variant learns the trained backbone's softened answers."""
 
-    weight: float = pydantic.Field(1.0, gt=0)
-    temperature: float = pydantic.Field(2.0, gt=0)
+    weight: float = pydantic.Field(1.0, gt=0, le=1e6)
+    temperature: float = pydantic.Field(2.0, gt=0, le=1000)
 
 
 class SpikeRateSpec(Strict):
     """Regulariser weight · max(0, mean spike rate of the code − target): fewer spikes take fewer bits."""
 
-    weight: float = pydantic.Field(gt=0)
+    weight: float = pydantic.Field(gt=0, le=1e6)
     target: float = pydantic.Field(0.0, ge=0, lt=1)
 
 
@@ -33,10 +35,12 @@ def _one_by_one(values: object) -> object:
     for value in values:
         run = re.fullmatch(r"([1-9]\d{0,4})x(\d{1,4})", value) if isinstance(value, str) else None
         listed += [value] if run is None else [int(run[2])] * int(run[1])
+        if len(listed) > MOST_EPOCHS:
+            raise ValueError(f"expected at most {MOST_EPOCHS} epochs")
     return tuple(listed)
 
 
-PerEpoch = Annotated[tuple[Annotated[int, pydantic.Field(ge=1)], ...], pydantic.BeforeValidator(_one_by_one)]
+PerEpoch = Annotated[tuple[Annotated[int, pydantic.Field(ge=1, le=256)], ...], pydantic.BeforeValidator(_one_by_one)]
 """A value for each epoch of a phase, in order; `30x1` in the list is thirty epochs at 1."""
 
 
@@ -48,8 +52,8 @@ class PhaseSpec(Strict):
     """
 
     train: Literal["backbone", "codec", "all"]
-    epochs: int = pydantic.Field(ge=1)
-    lr: float = pydantic.Field(gt=0)
+    epochs: int = pydantic.Field(ge=1, le=MOST_EPOCHS)
+    lr: float = pydantic.Field(gt=0, le=100)
     frozen: tuple[str, ...] = pydantic.Field(
         (), description="segments of the backbone that an `all` phase leaves as they are, such as [stage4]"
     )
@@ -84,19 +88,23 @@ class SgdSpec(Strict):
 class TrainingSpec(Strict):
     """How the phases are run: cross entropy at every timestep (TET, arXiv 2202.11946) with AdamW, or what is said."""
 
-    phases: tuple[PhaseSpec, ...] = pydantic.Field(min_length=1)
-    batch_size: int = pydantic.Field(128, ge=2, description="over all devices together")
+    phases: tuple[PhaseSpec, ...] = pydantic.Field(min_length=1, max_length=100)
+    batch_size: int = pydantic.Field(128, ge=2, le=65_536, description="over all devices together")
     optimizer: SgdSpec | None = pydantic.Field(None, description="default: AdamW")
-    weight_decay: float = pydantic.Field(0.02, ge=0)
-    gradient_clip: float = pydantic.Field(1.0, gt=0, description="largest norm of all gradients together")
+    weight_decay: float = pydantic.Field(0.02, ge=0, le=10)
+    gradient_clip: float = pydantic.Field(1.0, gt=0, le=1e6, description="largest norm of all gradients together")
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     teacher: Path | None = pydantic.Field(
         None, description="another recipe, trained before, whose network answers where a phase distils"
     )
-    crop_padding: int = pydantic.Field(4, ge=0, description="random crops out of inputs padded by so many pixels")
+    crop_padding: int = pydantic.Field(
+        4, ge=0, le=256, description="random crops out of inputs padded by so many pixels"
+    )
     flip: bool = pydantic.Field(True, description="random horizontal flips")
-    cutout: int = pydantic.Field(0, ge=0, description="side of a square that is blanked (DeVries 2017, 1708.04552)")
-    seed: int = 0
+    cutout: int = pydantic.Field(
+        0, ge=0, le=256, description="side of a square that is blanked (DeVries 2017, 1708.04552)"
+    )
+    seed: int = pydantic.Field(0, ge=0, le=MOST_SEED)
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     fused: bool = pydantic.Field(
         False, description="compile the LIF loop: faster from some minutes of training on, needs a C++ compiler"

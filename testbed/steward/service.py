@@ -98,7 +98,7 @@ class Steward:
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take the lease, end what an older run left, say what is here."""
         folder = request["folder"]
-        self._store = Store(Path(folder or "~/.cache/neucodex").expanduser())
+        self._store = Store(Path(folder or "~/.cache/neucodex").expanduser(), lambda: self._inbox.absorb(0))
         place = self._store.root if folder else next(path for path in MACHINE_WIDE if os.access(path, os.W_OK))
         lease = Lease(place / "neucodex.lease", **request["claim"])
         before = lease.take()

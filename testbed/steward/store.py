@@ -1,21 +1,25 @@
 """What the testbed keeps on a node, by content hash: files, folders made of them, environments.
 
-Everything is written under another name and renamed when it is whole: what was interrupted never counts.
+Everything is written under another name and renamed when it is whole and on the disk: what was interrupted never
+counts, not even by a board that loses its power.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
 import sys
 import sysconfig
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 CHUNK = 1 << 18
+LISTEN_S = 0.5
 
 
 class StoreError(Exception):
@@ -23,10 +27,13 @@ class StoreError(Exception):
 
 
 class Store:
-    """The node's folder: `files/SHA256`, `folders/DIGEST/`, `code/SHA256/`, `environments/KEY/`, `runs/RUN/ROLE/`."""
+    """The node's folder: `files/SHA256`, `folders/DIGEST/`, `code/SHA256/`, `environments/KEY/`, `runs/RUN/NODE/`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `listen` is called now and then while the disk is waited for, which a memory card can make long.
+    """
+
+    def __init__(self, root: Path, listen: Callable[[], None] = lambda: None) -> None:
+        self.root, self._listen = root, listen
         for name in ("files", "folders", "code", "environments", "runs"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
@@ -76,7 +83,7 @@ class Store:
         """Make `folders/DIGEST` of files (name → hash) that are here; returns it."""
         target = self.root / "folders" / digest
         if not target.exists():
-            with _made(target) as part:
+            with self._made(target) as part:
                 for name, sha256 in files.items():
                     self._link(sha256, part / name)
         return target
@@ -85,7 +92,7 @@ class Store:
         """Unpack a zip that is here, so that its packages can be imported; returns the folder."""
         target = self.root / "code" / sha256
         if not target.exists():
-            with _made(target) as part, zipfile.ZipFile(self.file(sha256)) as packed:
+            with self._made(target) as part, zipfile.ZipFile(self.file(sha256)) as packed:
                 packed.extractall(part)
         return target
 
@@ -102,7 +109,7 @@ class Store:
         import venv  # here, so that a Python without it can still say so
 
         target = self.root / "environments" / key
-        with _made(target) as part:
+        with self._made(target) as part:
             venv.EnvBuilder(system_site_packages=True, with_pip=False, symlinks=True).create(part)
             if sys.prefix != sys.base_prefix:  # `--system-site-packages` means the base interpreter's
                 here = sysconfig.get_paths()
@@ -113,6 +120,37 @@ class Store:
                 self._link(sha256, part / "wheels" / name)
             fill(part)
         return self.interpreter(key)
+
+    @contextlib.contextmanager
+    def _made(self, target: Path) -> Iterator[Path]:
+        """A folder to fill, which becomes the target when all went well."""
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            self._sync(part)
+            part.rename(target)
+            self._sync(target.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _sync(self, folder: Path) -> None:
+        """Wait until what was written to the folder's file system is on the disk.
+
+        One call for thousands of files (syncfs, Linux 2.6.39), in a thread, since it cannot be interrupted.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        failed: list[int] = []
+        thread = threading.Thread(target=_syncfs, args=(folder, failed), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            self._listen()
+            thread.join(LISTEN_S)
+        if failed:
+            raise OSError(failed[0], os.strerror(failed[0]), str(folder))
 
     def _link(self, sha256: str, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,14 +167,11 @@ def _is_file_of(path: Path, size: int) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _made(target: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes the target when all went well."""
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+def _syncfs(folder: Path, failed: list[int]) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(folder, os.O_RDONLY)
     try:
-        yield part
-        part.rename(target)
+        if libc.syncfs(fd):
+            failed.append(ctypes.get_errno())
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        os.close(fd)

@@ -7,6 +7,8 @@ import ctypes
 import signal
 import sys
 
+import zmq
+
 from testbed.errors import TestbedError
 from testbed.worker.agent import Agent, read_start
 from testbed.worker.station import put_back_left_behind, restore_settings
@@ -27,6 +29,9 @@ def main() -> int:
         return Agent(arguments.run, start).serve()
     except TestbedError as error:
         print(f"testbed.worker {arguments.node}: {error}", file=sys.stderr)
+        return 1
+    except zmq.ZMQError as error:
+        print(f"testbed.worker {arguments.node}: the control plane failed: {error}", file=sys.stderr)
         return 1
     finally:
         restore_settings()

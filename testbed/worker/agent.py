@@ -26,6 +26,7 @@ from devices.board import identify
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
+from testbed.link.keys import require_curve
 from testbed.link.messages import Body, Message, WorkerStart
 from testbed.record.documents import BoardFacts, HelloFacts, Measured
 from testbed.version import VERSION
@@ -68,6 +69,7 @@ class Agent:
     """One worker process: a control connection, and the work that its orders make, in the role that they give it."""
 
     def __init__(self, run: str, start: WorkerStart) -> None:
+        require_curve()
         self.run, self.start = run, start
         self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._cancel = threading.Event()

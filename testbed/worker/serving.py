@@ -13,6 +13,7 @@ from testbed.link.frames import Frame
 from testbed.link.kinds import FrameError, Kind
 from testbed.link.server import DataServer
 from testbed.link.sockets import OnEvent
+from testbed.link.sparing import Sparing
 from testbed.modes.mode import CloudHalf
 
 POLL_MS = 50
@@ -38,7 +39,7 @@ class Serving:
     ) -> None:
         self.fault: str | None = None
         self._server, self._half, self._tempo = server, half, tempo
-        self._on_event, self._on_fault, self._max_payload = on_event, on_fault, max_payload
+        self._on_event, self._on_fault, self._max_payload = Sparing(on_event), on_fault, max_payload
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="data", daemon=True)
 
@@ -100,9 +101,9 @@ class Serving:
 
     def _note(self, error: Exception, what: str) -> None:
         """Keep an error that must not pass in silence, with its traceback in the worker's log."""
-        traceback.print_exc()
         message = f"the cloud's data plane {what}: {type(error).__name__}: {error}"
-        self._on_event("data_plane_failed", {"message": message})
+        if self._on_event("data_plane_failed", {"message": message}):
+            traceback.print_exc()
         if self.fault is None:
             self.fault = message
             self._on_fault(message)

@@ -57,7 +57,7 @@ def measure(folder: Path, edge: Path, requests: int) -> pd.DataFrame:
     cell = "[{mode: co_inference, model: coded, codec: packed}]"
     overrides = ("repeats=1", "idle_s=0.3", f"scenario.requests={requests}", f"cells={cell}")
     planned = make_plan(ROOT / "experiments" / "quickstart.yaml", folder, overrides=overrides, edge=edge)
-    statuses = asyncio.run(Campaign(planned, Silent(), Invocation(argv=[], file="quickstart.yaml")).run(resume=False))
+    statuses = asyncio.run(Campaign(planned, Silent(), Invocation(argv=[], file="quickstart.yaml")).run())
     assert statuses[0].state == "complete", statuses
     requests = read_cell(planned.cells[0].folder.path).requests
     shutil.rmtree(planned.folder.path)  # else the next run would set it aside, and say so

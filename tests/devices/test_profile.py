@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -100,13 +100,29 @@ def test_the_shipped_host_is_not_metered() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: emulated", "kind: toaster", ":2: kind: Invalid enum value 'toaster'"),
-        ("address: 10", "adress: 10", ":7: adress: Object contains unknown field `adress`"),
+        (
+            "kind: emulated",
+            "kind: toaster",
+            ":2: kind: Invalid enum value 'toaster'; expected emulated, host, jetson or nvidia_gpu",
+        ),
+        (
+            "address: 10",
+            "adress: 10",
+            ":7: adress: Object contains unknown field `adress`; expected name, kind, reach, ",
+        ),
         ("  threads: 2", "  threads: 0", ":6: runtime.threads: Expected `int` >= 1"),
-        ("  threads: 2", "  cores: 2", ":6: runtime.cores: Object contains unknown field `cores`"),
-        ("provider: cpu", "provider: tpu", ":5: runtime.provider: Invalid enum value 'tpu'"),
+        (
+            "  threads: 2",
+            "  cores: 2",
+            ":6: runtime.cores: Object contains unknown field `cores`; expected provider, ",
+        ),
+        (
+            "provider: cpu",
+            "provider: tpu",
+            ":5: runtime.provider: Invalid enum value 'tpu'; expected cpu, cuda or",
+        ),
         ("{ssh: lab-pc}", "{ssh: -oProxyCommand=x}", ":3: reach.ssh: Expected `str` matching"),
-        ("{ssh: lab-pc}", "nearby", ":3: reach: Invalid enum value 'nearby'"),
+        ("{ssh: lab-pc}", "nearby", ":3: reach: Invalid enum value 'nearby'; expected local or {ssh: ...}"),
         ("5555", "70000", ":8: data_port: Expected `int` <= 65535"),
         ("slowdown: 2.5", "slowdown: 0.5", ":11: emulates.slowdown: Expected `float` >= 1"),
         ("slowdown: 2.5", "slowdown: .inf", ":11: emulates.slowdown: Expected a finite number, got inf"),
@@ -119,9 +135,25 @@ def test_the_shipped_host_is_not_metered() -> None:
         ("busy_mw: 9000", "busy_mw: 900", ":18: power[0].busy_mw: Expected at least idle_mw (1000), got 900"),
         ("radio_mw: 0", "radio_mw: .inf", ":19: power[0].radio_mw: Expected a finite number, got inf"),
         ("reference: made up", "reference: ''", ":20: power[0].reference: Expected `str` matching"),
-        ("reference: made up", "references: x", ":20: power[0].references: Object contains unknown field"),
+        (
+            "reference: made up",
+            "references: x",
+            ":20: power[0].references: Object contains unknown field `references`; exp",
+        ),
         ("    rail: VDD_IN\n", "", ":14: power[0]: Object missing required field `rail`"),
         ("source: emulated", "source: thermometer", ":14: power[0].source: Invalid value 'thermometer'"),
+        ("slowdown: 2.5", "slowdown: 1e7", ":11: emulates.slowdown: Expected `float` <= 1000000"),
+        ("slowdown: 2.5", "slowdown: .nan", ":11: emulates.slowdown: Expected a finite number, got nan"),
+        ("  threads: 2", "  threads: 1e1000", ":6: runtime.threads: Expected a finite number, got inf"),
+        ("  threads: 2", "  threads: 5000", ":6: runtime.threads: Expected `int` <= 1024"),
+        ("  threads: 2", "  threads: yes", ":6: runtime.threads: Expected `int`, got `bool`"),
+        (
+            "  threads: 2",
+            "  threads: 1\n  ? |\n    a\n    b\n  : 1",
+            ":7: runtime.a\\nb\\n: Object contains unknown field",
+        ),
+        ("name: edge-1", "name: " + "x" * 65, ":1: name: Expected `str` of length <= 64"),
+        ("source: emulated", "source: [emulated]", ":14: power[0].source: "),
         ("name: edge-1", "name: 7", ":1: name: Expected `str`, got `int`"),
         ("kind: emulated", "kind: host", ":9: emulates: Expected `emulates:` on kind emulated only"),
     ],
@@ -132,6 +164,35 @@ def test_a_wrong_value_is_named_with_file_line_and_key(file: Path, old: str, new
     with pytest.raises(YamlError) as caught:
         load_profile(file)
     assert str(caught.value).startswith(f"{file}{message}")
+
+
+def test_a_number_inside_a_mapping_is_finite_too(file: Path) -> None:
+    file.write_text(METERED.replace("SOURCE", "ina") + "    shunt_mohm:\n      A: 5\n      B: .inf\n")
+    with pytest.raises(YamlError) as caught:
+        load_profile(file)
+    assert str(caught.value) == f"{file}:10: power[0].shunt_mohm.B: Expected a finite number, got inf"
+
+
+def unbounded(kind: object, place: str) -> Iterator[str]:
+    """Numbers of a msgspec type that have no least or no most."""
+    number = isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType)
+    if number and None in ((kind.ge if kind.gt is None else kind.gt), (kind.le if kind.lt is None else kind.lt)):
+        yield place
+    for field in getattr(kind, "fields", ()):
+        yield from unbounded(field.type, f"{place}.{field.encode_name}")
+    for inner in (*getattr(kind, "types", ()), getattr(kind, "item_type", None), getattr(kind, "value_type", None)):
+        yield from unbounded(inner, place) if inner is not None else ()
+
+
+def test_every_number_of_a_profile_has_a_least_and_a_most() -> None:
+    for struct in (Profile, *(source.Spec for source in OWN.values())):
+        assert list(unbounded(msgspec.inspect.type_info(struct), struct.__name__)) == []
+
+
+def test_a_number_with_an_exponent_is_that_number_whole_or_not(file: Path) -> None:
+    file.write_text(TEXT.replace("rate_hz: 100", "rate_hz: 1e1").replace("threads: 2", "threads: 1e1"))
+    profile = load_profile(file)
+    assert (profile.power[0].rate_hz, profile.runtime.threads) == (10, 10)
 
 
 def test_an_emulated_node_says_which_board_it_emulates(file: Path) -> None:
@@ -196,13 +257,19 @@ def test_every_power_source_is_read_from_yaml_and_has_an_implementation(file: Pa
 @pytest.mark.parametrize(
     ("source", "changes", "message"),
     [
-        ("ina", {"rails": {"VDD_IN": "emulated"}}, ":8: power[0].rails: Invalid enum value 'emulated'"),
+        (
+            "ina",
+            {"rails": {"VDD_IN": "emulated"}},
+            ":8: power[0].rails: Invalid enum value 'emulated'; expected board, module, rail or wall",
+        ),
+        ("ina", {"max_mw": 1e300}, ":10: power[0].max_mw: Expected `float` <= 100000000"),
+        ("scpi", {"averaging_ms": 1e6}, ":12: power[0].averaging_ms: Expected `float` <= 60000"),
         ("ina", {"shunt_mohm": {"VDD_IN": 0}}, ":9: power[0].shunt_mohm: Expected `float` > 0"),
         ("ina", {"shunt_tolerance": 1}, ":10: power[0].shunt_tolerance: Expected `float` < 1"),
         ("nvml", {"gpu": -1}, ":8: power[0].gpu: Expected `int` >= 0"),
         ("rapl", {"gain": None}, ":6: power[0]: Object missing required field `gain`"),
         ("scpi", {"timeout_s": 6}, ":12: power[0].timeout_s: Expected `float` <= 5"),
-        ("scpi", {"unit": "kW"}, ":12: power[0].unit: Invalid enum value 'kW'"),
+        ("scpi", {"unit": "kW"}, ":12: power[0].unit: Invalid enum value 'kW'; expected "),
         ("scpi", {"offset_mw": None}, ":6: power[0]: Object missing required field `offset_mw`"),
         ("scpi", {"port": 0}, ":12: power[0].port: Expected `int` >= 1"),
     ],

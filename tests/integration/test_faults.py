@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 
 import psutil
@@ -44,7 +45,7 @@ def test_killed_orchestrator_leaves_no_process_and_loses_no_row(lab, fingerprint
     assert result.status.repeats_done == [0, 1]
     assert list(result.requests["request_id"]) == list(range(40))
     assert not (lab.campaign / ".previous").exists()
-    again = lab.run("run", experiment, "--results", lab.results, "--resume")
+    again = lab.run("run", experiment, "--results", lab.results)
     assert again.code == 0, again.text
     assert fingerprints(cell / "raw") == after
 
@@ -145,6 +146,27 @@ def test_first_interrupt_ends_at_the_next_request_and_collects(lab) -> None:
     assert untouched.status.reasons == ["0 of 1 repeats were measured"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_workers_start_ends_the_run_and_nothing_is_measured(lab, number) -> None:
+    slow = lab.folder / "slow-python"
+    slow.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(600)\n")
+    slow.chmod(0o755)
+    edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=30, python=str(slow))
+    experiment = lab.experiment(EDGE_ONLY, SPLIT, edge=edge)
+    running = lab.start("run", experiment, "--results", lab.results, "--set", "deadlines.start_s=600")
+    lab.wait_for("the worker starts", lambda: lab.nodes("bench-edge"))
+
+    running.signal(number)
+
+    done = running.outcome(40)
+    assert done.code == 130, done.text
+    assert "Ending without this repeat, which has not begun; Ctrl-C again stops now." in done.out
+    assert "Traceback" not in done.text
+    assert not lab.nodes()
+    assert {cell.status.state for cell in lab.cells()} == {"aborted"}
+    assert lab.recorded(lab.campaign) == 0
+
+
 def test_second_interrupt_stops_now(lab) -> None:
     # A request of this edge takes minutes, so that its end cannot be what ends the run.
     edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=100_000)
@@ -185,13 +207,24 @@ def test_a_second_run_on_the_same_results_is_refused(lab) -> None:
     assert first.outcome(60).code == 130
 
 
-def test_a_run_without_resume_sets_earlier_results_aside(lab, fingerprints) -> None:
+def test_only_a_fresh_run_sets_whole_results_aside(lab, fingerprints) -> None:
     experiment = lab.experiment(EDGE_ONLY, scenario={"requests": 6, "warmup": 1})
     lab.run("run", experiment, "--results", lab.results)
     (cell,) = lab.cells()
     kept = fingerprints(cell.folder)
+    planned = lab.run("plan", experiment, "--results", lab.results)
+    assert "0 repeats to measure, 1 measured" in planned.out, planned.text
+    assert "testbed run: measures nothing; makes summary, tables, figures and report again" in planned.out
+    assert "testbed run --fresh: moves everything aside and measures all 1 repeats anew" in planned.out
 
-    lab.run("run", experiment, "--results", lab.results)
+    again = lab.run("run", experiment, "--results", lab.results)
+    assert again.code == 0, again.text
+    assert "All 1 repeats are measured already; --fresh measures them anew." in again.out
+    assert "Measured in" not in again.out
+    assert (lab.campaign / "summary.csv").exists()
+    assert fingerprints(cell.folder) == kept
+
+    lab.run("run", experiment, "--results", lab.results, "--fresh")
 
     (previous,) = (lab.campaign / ".previous").iterdir()
     assert fingerprints(previous / cell.folder.name) == kept

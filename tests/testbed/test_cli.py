@@ -38,3 +38,24 @@ def test_an_exit_policy_that_is_none_is_told_what_there_is(tmp_path):
     done = command("replay", str(tmp_path), "--threshold", "0.9", "--policy", "luck")
     assert done.returncode == 1
     assert "--policy max_softmax or entropy or margin, --accumulate mean or sum" in done.stderr
+
+
+def test_a_run_cannot_both_go_on_and_begin_anew(tmp_path):
+    done = command("run", str(tmp_path / "none.yaml"), "--fresh", "--resume")
+    assert done.returncode == 2
+    assert "--fresh measures all anew, --resume only what is missing" in done.stderr.replace("\n", " ")
+
+
+def test_a_plan_says_what_each_commandwould_do():
+    from testbed.cli.measure import would_do
+
+    assert list(would_do(8, 8, 0)) == ["testbed run: measures these 8 repeats"]
+    assert list(would_do(3, 8, 2)) == [
+        "testbed run: measures the missing 3 repeats",
+        "             and first moves 2 cells of another configuration, code or device aside",
+        "testbed run --fresh: moves everything aside and measures all 8 repeats anew",
+    ]
+    assert list(would_do(0, 8, 0)) == [
+        "testbed run: measures nothing; makes summary, tables, figures and report again",
+        "testbed run --fresh: moves everything aside and measures all 8 repeats anew",
+    ]

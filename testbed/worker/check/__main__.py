@@ -12,7 +12,7 @@ from devices.machine import Machine
 from testbed.worker.check import machine as looks
 from testbed.worker.check.answer import CheckAnswer, CheckOrder
 from testbed.worker.check.power import check_power
-from testbed.worker.check.software import check_python, check_runtime
+from testbed.worker.check.software import check_curve, check_python, check_runtime
 
 
 def main() -> int:
@@ -23,6 +23,7 @@ def main() -> int:
     lines = list(looks.check_journal(machine))
     facts = identify(machine.root)
     lines += check_python()
+    lines += check_curve()
     lines += looks.check_board(profile, machine, facts)
     lines += check_runtime(profile)
     lines += check_power(profile, order.power_s)

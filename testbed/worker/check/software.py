@@ -13,6 +13,7 @@ import zmq
 
 from devices.base.providers import PROVIDERS
 from devices.profile import Profile
+from testbed.link.keys import without_curve
 from testbed.version import VERSION
 from testbed.worker.check.answer import CheckLine
 
@@ -36,6 +37,16 @@ def check_python() -> Iterator[CheckLine]:
         yield CheckLine(state="failed", what="Python", seen=seen, fix=fix)
     else:
         yield CheckLine(state="ok", what="Python", seen=seen)
+
+
+def check_curve() -> Iterator[CheckLine]:
+    """Whether this libzmq can do CURVE, without which no worker is let in."""
+    what, why = "CURVE", without_curve()
+    if why is None:
+        yield CheckLine(state="ok", what=what, seen=f"libzmq {zmq.zmq_version()} has it")
+    else:
+        seen, _, fix = why.partition("; ")
+        yield CheckLine(state="failed", what=what, seen=seen, fix=fix)
 
 
 def check_runtime(profile: Profile) -> Iterator[CheckLine]:

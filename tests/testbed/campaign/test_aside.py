@@ -31,17 +31,17 @@ def test_two_campaigns_do_not_write_to_one_folder(folder) -> None:
 
 def test_a_run_anew_moves_everything_aside_and_deletes_nothing(folder) -> None:
     with held(folder):
-        moved = set_aside(folder, {"kept"}, resume=False)
+        moved = set_aside(folder, {"kept"}, fresh=True)
     assert moved is not None
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", ".previous"]
     assert sorted(path.name for path in moved.iterdir()) == ["kept", "other", "summary.csv"]
     assert (folder.previous / "earlier").exists()
 
 
-def test_resuming_moves_only_cells_of_another_plan_aside(folder) -> None:
-    moved = set_aside(folder, {"kept"}, resume=True)
+def test_going_on_moves_only_cells_of_another_plan_aside(folder) -> None:
+    moved = set_aside(folder, {"kept"}, fresh=False)
     assert moved is not None
     assert [path.name for path in moved.iterdir()] == ["other"]
     assert [cell.path.name for cell in folder.cells()] == ["kept"]
     assert folder.summary.exists()
-    assert set_aside(folder, {"kept"}, resume=True) is None
+    assert set_aside(folder, {"kept"}, fresh=False) is None

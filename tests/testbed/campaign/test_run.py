@@ -50,8 +50,9 @@ class Scripted:
     def __init__(self, *_: object) -> None:
         self.cancelled = False
 
-    def cancel(self) -> None:
+    def cancel(self) -> str:
         self.cancelled = True
+        return "after the running request"
 
     async def attempt(self, attempt: Attempt) -> bool:
         type(self).seen.append((attempt.folder.path.parents[2].name, attempt.repeat))
@@ -125,11 +126,11 @@ def run(plan: Plan, monkeypatch: pytest.MonkeyPatch):
     """Runs the plan, its attempts doing what they are told; returns statuses by cell, attempts and messages."""
     monkeypatch.setattr(run_module, "Orchestrator", Scripted)
 
-    def go(*deeds: Deed, resume: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
+    def go(*deeds: Deed, fresh: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
         observer = Silent()
         campaign = Campaign(plan, observer, Invocation(argv=["run"], file="toy.yaml"))
         Scripted.deeds, Scripted.seen, Scripted.campaign = list(deeds), [], campaign
-        statuses = asyncio.run(campaign.run(resume=resume))
+        statuses = asyncio.run(campaign.run(fresh=fresh))
         return dict(zip(("edge", "split"), statuses, strict=True)), Scripted.seen, observer.messages
 
     return go
@@ -170,14 +171,23 @@ def test_a_failed_attempt_is_written_beside_its_rows_and_the_others_go_on(run, p
 
 def test_a_resumed_campaign_measures_what_is_missing_and_keeps_the_failure_for_what_it_does_not_reach(run) -> None:
     _, ((name, repeat), *_), _ = run(fails(WorkerError("no")), fails(WorkerError("no")))
-    statuses, seen, _ = run(interrupted, resume=True)
+    statuses, seen, _ = run(interrupted)
     assert seen == [(name, repeat)]
     assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
-    statuses, seen, messages = run(resume=True)
+    statuses, seen, messages = run()
     assert len(seen) == 2
     assert {status.state for status in statuses.values()} == {"complete"}
-    assert messages == []
-    assert run(resume=True)[1] == []
+    assert messages == ["2 of 4 repeats are measured already; the others follow."]
+
+
+def test_what_is_all_measured_is_not_measured_again_and_said_to_be(run, plan) -> None:
+    before, _, _ = run()
+    statuses, seen, messages = run()
+    assert seen == []
+    assert statuses == before
+    assert messages == ["All 4 repeats are measured already; --fresh measures them anew."]
+    assert [len(cell.folder.attempts(0)) for cell in plan.cells] == [1, 1]
+    assert not plan.folder.previous.exists()
 
 
 @pytest.mark.parametrize(
@@ -213,13 +223,13 @@ def test_a_second_interrupt_stops_at_once_and_what_there_is_is_collected(run, pl
     assert {status.state for status in statuses.values()} == {"aborted"}
 
 
-def test_without_resume_earlier_results_are_moved_aside(run, plan) -> None:
+def test_a_fresh_run_measures_all_anew_and_moves_earlier_results_aside(run, plan) -> None:
     run()
-    statuses, seen, messages = run()
+    statuses, seen, messages = run(fresh=True)
     assert len(seen) == 4
     assert {status.state for status in statuses.values()} == {"complete"}
     (moved,) = plan.folder.previous.iterdir()
-    assert messages == [f"Earlier results (--resume would have gone on with them) were moved to {moved}."]
+    assert messages == [f"Earlier results (--fresh measures anew) were moved to {moved}."]
     assert sorted(path.name for path in moved.iterdir()) == ["edge", "split"]
 
 
@@ -227,7 +237,7 @@ def test_an_attempt_that_lost_rows_is_measured_again(run, plan) -> None:
     run()
     rows = plan.cells[1].folder.attempts(1)[0].rows("board", "requests")
     rows.write_bytes(b"")
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert seen == [("split", 1)]
     assert statuses["split"].state == "complete"
 
@@ -263,7 +273,7 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_measured(run, plan, disk, l
     assert bool(on_disk) == (leave_pages > 0)
 
     disk.make_room()
-    statuses, again, _ = run(resume=True)
+    statuses, again, _ = run()
     assert {status.state for status in statuses.values()} == {"complete"}
     assert seen[0] not in again, "the repeat that was measured before the disk filled up is kept"
     assert seen[1] in again, "the one in which it filled up is measured again"
@@ -278,9 +288,9 @@ def test_a_disk_that_became_read_only_is_one_line_and_goes_on_later(run, disk) -
     _, seen, _ = run(measure, fails(DeployError("board: unplugged")))
     disk.remount("ro")
     with pytest.raises(DiskError, match=r"toy: cannot be written: Read-only file system; make room or choose"):
-        run(resume=True)
+        run()
     disk.remount("rw")
-    statuses, again, _ = run(resume=True)
+    statuses, again, _ = run()
     assert {status.state for status in statuses.values()} == {"complete"}
     assert seen[0] not in again
 
@@ -289,7 +299,7 @@ def test_what_is_torn_in_a_cell_is_made_again_from_what_its_nodes_recorded(run, 
     run()
     plan.cells[0].folder.table("requests").write_bytes(b"PAR1")
     plan.cells[1].folder.manifest.unlink()
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert (seen, {status.state for status in statuses.values()}) == ([], {"complete"})
     assert all(not look_over(read_cell(cell.folder.path)).damage for cell in plan.cells)
 
@@ -299,7 +309,7 @@ def test_rows_that_cannot_be_read_fail_their_cell_and_no_other(run, plan) -> Non
     rows = plan.cells[1].folder.attempts(1)[0].rows("board", "requests")
     rows.write_bytes(b"{}\n" * rows.read_bytes().count(b"\n"))
     plan.cells[1].folder.status.unlink()
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert seen == []
     assert (statuses["edge"].state, statuses["split"].state) == ("complete", "failed")
     assert f"{rows}:1: not a RequestRow" in statuses["split"].reasons[0]
@@ -308,7 +318,7 @@ def test_rows_that_cannot_be_read_fail_their_cell_and_no_other(run, plan) -> Non
 def test_an_attempt_whose_edge_folder_is_gone_is_measured_again(run, plan) -> None:
     run()
     shutil.rmtree(plan.cells[0].folder.attempts(0)[0].path / "board")
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert seen == [("edge", 0)]
     assert statuses["edge"].state == "complete"
 
@@ -317,6 +327,6 @@ def test_an_attempt_whose_last_row_was_cut_is_measured_again(run, plan) -> None:
     run()
     rows = plan.cells[0].folder.attempts(1)[0].rows("board", "requests")
     rows.write_bytes(rows.read_bytes()[:-5])
-    statuses, seen, _ = run(resume=True)
+    statuses, seen, _ = run()
     assert seen == [("edge", 1)]
     assert statuses["edge"].state == "complete"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,20 @@ def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
     assert ORIN.platforms()[-1] == "manylinux_2_17_aarch64"
     with pytest.raises(DeployError, match="C library"):
         wheels.Python("/usr/bin/python3", "3.12.0", "x86_64", ("", "")).platforms()
+
+
+def test_a_download_that_nobody_waits_for_any_more_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[str]] = []
+
+    class Endless(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, command: list[str], **options: object) -> None:
+            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"], **options)
+            begun.append(self)
+            stop.set()
+
+    stop = threading.Event()
+    monkeypatch.setattr(wheels.subprocess, "Popen", Endless)
+    with pytest.raises(DeployError, match="pip download failed"):
+        wheels.download(NEEDED, ORIN, tmp_path, stop)
+    assert begun[0].returncode == -9
+    assert not list(tmp_path.glob("wheels/*"))

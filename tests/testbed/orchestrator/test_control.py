@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from pathlib import Path
 
 import pytest
 import zmq
 import zmq.asyncio
 
-from testbed.errors import WorkerError
+from testbed.errors import LinkError, WorkerError
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
@@ -131,5 +133,40 @@ def test_keys_that_were_not_made_for_a_participant_are_turned_away() -> None:
                 await workers[0].hello(0.5)
         finally:
             stranger.socket.close()
+
+    scenario(play)
+
+
+def test_a_control_plane_that_cannot_listen_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: zmq.Socket, address: str) -> None:
+        if address.startswith("tcp:"):
+            raise zmq.ZMQError(errno.EADDRNOTAVAIL)
+        bind(self, address)
+
+    bind = zmq.Socket.bind
+    monkeypatch.setattr(zmq.Socket, "bind", refused)
+    before = threading.active_count()
+    with pytest.raises(LinkError, match=r"^the control plane cannot listen on this machine's 127\.0\.0\.1: "):
+        scenario(lambda *_: None)
+    assert threading.active_count() == before
+
+
+def test_a_control_plane_that_fails_fails_whoever_waits_and_still_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: zmq.Poller, timeout: int | None = None) -> list[tuple[zmq.Socket, int]]:
+        if threading.current_thread().name == "control" and broken.is_set():
+            raise zmq.ZMQError(errno.EMFILE)
+        return poll(self, timeout)
+
+    poll, broken = zmq.Poller.poll, threading.Event()
+    monkeypatch.setattr(zmq.Poller, "poll", failing)
+
+    async def play(hub, workers, peers) -> None:
+        await peers[0].say(hello("board"))
+        await workers[0].hello(5)
+        asking = asyncio.create_task(workers[0].ask(messages.Finish(), "closing its record"))
+        broken.set()
+        with pytest.raises(WorkerError, match=r"the control plane failed on this machine: Too many open files"):
+            await asking
+        workers[0].tell(messages.Bye())  # nobody carries it any more, and nobody waits
 
     scenario(play)

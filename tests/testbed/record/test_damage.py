@@ -101,9 +101,7 @@ def test_a_status_that_is_torn_leaves_the_cell_unfinished(experiment: Path, harm
 
 def test_a_status_that_is_gone_is_told_where_there_are_tables(experiment: Path) -> None:
     removed(experiment / "bbbb/status.json")
-    assert read(experiment)[1] == [
-        f"{experiment / 'bbbb/status.json'}: missing; testbed run --resume judges the cell again"
-    ]
+    assert read(experiment)[1] == [f"{experiment / 'bbbb/status.json'}: missing; testbed run judges the cell again"]
 
 
 @pytest.mark.parametrize("harm", [cut, emptied, removed, garbled])
@@ -127,8 +125,7 @@ def test_documents_without_any_table_are_one_line(experiment: Path) -> None:
     for path in (experiment / "bbbb").glob("*.parquet"):
         removed(path)
     assert read(experiment)[1] == [
-        f"{experiment / 'bbbb'}: the documents are there and the tables are not; testbed run --resume makes it again "
-        "from raw/"
+        f"{experiment / 'bbbb'}: the documents are there and the tables are not; testbed run makes it again from raw/"
     ]
 
 
@@ -153,7 +150,7 @@ def test_a_bit_that_fell_over_in_a_page_is_found_by_its_checksum(table: Path) ->
     data[column.dictionary_page_offset + column.total_compressed_size // 2] ^= 1
     table.write_bytes(data)
     assert not pq.read_table(table).equals(sound), "without the checksum it is a number like any other"
-    with pytest.raises(RecordError, match=r"t\.parquet: damaged \(.*\); testbed run --resume makes it again from raw/"):
+    with pytest.raises(RecordError, match=r"t\.parquet: damaged \(.*\); testbed run makes it again from raw/"):
         read_table(table, PowerRow)
 
 

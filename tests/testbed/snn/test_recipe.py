@@ -113,6 +113,36 @@ def test_epochs_may_be_listed_one_by_one_or_as_runs(tmp_path):
             load(tmp_path, training={"phases": [{**phase, "timesteps": wrong}]})
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "x" * 65}, "name: String should have at most 64 characters"),
+        ({"timesteps": True}, "timesteps: expected a number"),
+        ({"backbone": {"tau": math.inf}}, "backbone.tau: Input should be a finite number"),
+        ({"variants": coded(compression=1e300)}, "compression: Input should be less than or equal to 2097152"),
+        ({"variants": coded(channels=10**6, stride=1)}, "channels: Input should be less than or equal to 1024"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused(tmp_path, changes, message):
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load(tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ({"lr": math.nan}, "lr: Input should be a finite number"),
+        ({"epochs": 10_001}, "epochs: Input should be less than or equal to 10000"),
+        ({"timesteps": ["99999x1"] * 10_000}, "timesteps: expected at most 10000 epochs"),
+    ],
+)
+def test_a_phase_out_of_its_bounds_is_refused_before_it_fills_memory(tmp_path, phase, message):
+    training = {"phases": [{"train": "backbone", "epochs": 2, "lr": 0.01, **phase}]}
+    with pytest.raises(ExperimentError, match=message):
+        load(tmp_path, training=training)
+
+
 def test_every_recipe_that_ships_can_be_read():
     folder = Path(__file__).parents[3] / "experiments" / "train"
     paths = sorted(folder.glob("*.yaml"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import subprocess
+import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +90,44 @@ def test_environment_that_could_not_be_filled_does_not_count(tmp_path) -> None:
         store.environment("key", {}, fail)
 
     assert not list((tmp_path / "environments").iterdir())
+
+
+def test_what_is_made_of_files_is_on_the_disk_before_it_counts(tmp_path, monkeypatch) -> None:
+    """A board that loses its power keeps names whose content had not been written."""
+    done: list[str] = []
+    store = Store(tmp_path)
+    data = b"content"
+    store.put(sha256(data), len(data), io.BytesIO(data).read)
+    monkeypatch.setattr("testbed.steward.store._syncfs", lambda folder, failed: done.append(f"sync {folder.name}"))
+    rename = Path.rename
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append(f"rename {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    store.assemble("digest", {"name": sha256(data)})
+    assert done[0].startswith("sync digest.")
+    assert done[1:] == ["rename digest", "sync folders"]
+
+
+def test_a_disk_that_fails_leaves_nothing_that_counts(tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path)
+    monkeypatch.setattr("testbed.steward.store._syncfs", lambda folder, failed: failed.append(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        store.assemble("digest", {})
+    assert not list((tmp_path / "folders").iterdir())
+
+
+def test_the_workstation_is_listened_to_while_the_disk_is_waited_for(tmp_path, monkeypatch) -> None:
+    written, heard = threading.Event(), []
+    monkeypatch.setattr("testbed.steward.store.LISTEN_S", 0.001)
+    monkeypatch.setattr("testbed.steward.store._syncfs", lambda folder, failed: written.wait(10))
+
+    def listen() -> None:
+        heard.append("a beat")
+        if len(heard) == 3:
+            written.set()
+
+    Store(tmp_path, listen).assemble("digest", {})
+    assert len(heard) >= 3
