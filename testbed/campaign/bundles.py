@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+from testbed.data.cache import locked
 from testbed.data.datasets import load, source_digest
 from testbed.runtime.bundle import Bundle, load_bundle, write_bundle
 from testbed.runtime.digest import document_digest
-from testbed.snn.recipe import load_recipe
+from testbed.snn.recipe import Recipe, load_recipe
 
 KEY_DIGITS = 10
 
@@ -25,18 +26,25 @@ def evaluation_bundle(recipe_path: Path, folder: Path, data: Path | None) -> tup
     source = document_digest([spec, source_digest(recipe.dataset, data)])[:KEY_DIGITS]
     target = folder / f"{recipe.name}-{source}"
     if not target.exists():
-        dataset = load(recipe.dataset, data)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        write_bundle(
-            part,
-            dataset.test.images,
-            dataset.test.labels,
-            dataset=dataset.name,
-            variant=dataset.variant,
-            split="test",
-            seed=recipe.dataset.seed,
-            classes=list(dataset.classes),
-        )
-        part.rename(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / ".lock"):  # two campaigns may begin with the same data
+            if not target.exists():
+                _make(recipe, data, target)
     return target, load_bundle(target)
+
+
+def _make(recipe: Recipe, data: Path | None, target: Path) -> None:
+    dataset = load(recipe.dataset, data)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    write_bundle(
+        part,
+        dataset.test.images,
+        dataset.test.labels,
+        dataset=dataset.name,
+        variant=dataset.variant,
+        split="test",
+        seed=recipe.dataset.seed,
+        classes=list(dataset.classes),
+    )
+    part.rename(target)
