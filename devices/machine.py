@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from devices.base.errors import DeviceError
 
 COMMAND_TIMEOUT_S = 30.0
+SUDO_GRUMBLES = re.compile(r"^sudo: unable to resolve host .*\n?", re.MULTILINE)
 SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 """Where `nvpmodel` lies: not on the PATH of every login over SSH."""
 
@@ -81,6 +83,9 @@ class Machine:
         except OSError as error:
             raise DeviceError(f"{' '.join(argv)}: cannot be run: {error.strerror}") from error
         output = done.stdout.decode(errors="replace").strip()
+        if prefix:
+            # A host name that is not in /etc/hosts; sudo runs the command all the same.
+            output = SUDO_GRUMBLES.sub("", output).strip()
         if prefix and done.returncode == 1 and output.startswith("sudo:"):
             raise NeedsRootError(needs_root(f"`{' '.join(argv)}`", argv[0]))
         return Finished(done.returncode, output)

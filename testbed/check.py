@@ -18,7 +18,7 @@ from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
 from testbed.deploy.deployer import Claim, Deployer
 from testbed.deploy.reach import deployer
-from testbed.errors import DeployError, TestbedError
+from testbed.errors import DeployError, LoginError, TestbedError
 from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import ControlHub, Worker
@@ -75,7 +75,7 @@ async def _check_node(profile: Profile) -> list[CheckLine]:
         reach = CheckLine(state="ok", what="reach", seen=f"{how}; looked at in {time.monotonic() - start:.1f} s")
         return [reach, await _worker(node, profile), *answer.lines]
     except TestbedError as error:
-        return [CheckLine(state="failed", what="reach", seen=str(error), fix=_remedy(profile, str(error)))]
+        return [CheckLine(state="failed", what="reach", seen=str(error), fix=_remedy(profile, error))]
     finally:
         await node.close()
 
@@ -114,7 +114,7 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                 exchanges, _ = await worker.exchange_clocks()
                 offset = estimate(exchanges)
             except TestbedError as error:
-                return CheckLine(state="failed", what="worker", seen=str(error), fix=_remedy(profile, str(error)))
+                return CheckLine(state="failed", what="worker", seen=str(error), fix=_remedy(profile, error))
             finally:
                 if worker is not None:
                     await worker.dismiss(GOODBYE_S)
@@ -130,12 +130,16 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
     return CheckLine(state="ok", what="worker", seen=seen)
 
 
-def _remedy(profile: Profile, error: str) -> str:
-    python = profile.python or "python3"
-    if "No module named" in error:
+def _remedy(profile: Profile, error: TestbedError) -> str:
+    """What to do that the error does not say itself."""
+    python, said = profile.python or "python3", str(error)
+    if "comes without venv" in said:
+        return "on the node: sudo apt install python3-venv"
+    if "No module named" in said:
         return f"on the node: {python} -m pip install numpy pyzmq msgspec PyYAML onnxruntime"
-    if "left changed by" in error:
+    if "left changed by" in said:
         return "put it back by hand, then check again"
     if profile.reach != "local":
-        return f"does `ssh {profile.reach.ssh} true` work without a question? See docs/hardware.md"
+        login = isinstance(error, LoginError)
+        return f"does `ssh {profile.reach.ssh} true` work without a question? See docs/hardware.md" if login else ""
     return f"is `python: {python}` in the profile a Python >= 3.10?" if profile.python else ""

@@ -28,6 +28,10 @@ class DeployError(TestbedError):
     """A node could not be reached, or a worker could not be started on it."""
 
 
+class LoginError(DeployError):
+    """Nobody could log in to a node, or nothing could be started there; `ssh` by hand shows why."""
+
+
 class ConnectionLost(TestbedError):  # noqa: N818
     """The connection to a node broke; the next repeat makes a new one."""
 

@@ -12,7 +12,7 @@ if SHARED:
     # Before torch is imported, and for every process that a test starts: the test processes share the cores.
     os.environ["OMP_NUM_THREADS"] = "1"
 
-OVER_SSH = ("tests/integration/test_ssh.py", "tests/integration/test_check_ssh.py")
+OVER_SSH = tuple(f"tests/integration/test_{name}.py" for name in ("ssh", "check_ssh", "ssh_logins"))
 COMPUTING = ("tests/integration/test_train.py", "tests/integration/test_events.py")
 YIELDING = 3  # half the share of a campaign; far more and a busy machine would starve it
 

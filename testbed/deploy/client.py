@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
+import re
 import shlex
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,13 +15,13 @@ from typing import Any, NamedTuple
 import asyncssh
 
 import testbed
-from testbed.errors import ConnectionLost, DeployError
+from testbed.errors import ConnectionLost, DeployError, LoginError
 
 NAMES = ("lease", "processes", "store", "inbox", "children")  # in the order in which they import each other
 MODULES = ("testbed", "testbed.steward", *(f"testbed.steward.{name}" for name in NAMES))
 SERVICE = "testbed.steward.service"
-# Runs on whatever Python there is, as far as the version check; one process, nothing on the node's disk. The first line
-# that is ours tells the steward's words from what a login shell prints.
+# Runs on whatever Python there is, as far as the version check; one process, nothing on the node's disk. What ends the
+# first line that is ours tells the steward's words from what a login shell prints, with or without a newline.
 BOOT = """import sys,os,json,types
 v=sys.version_info[:2]
 os.write(1,b"neucodex %d.%d\\n"%v)
@@ -30,7 +32,12 @@ sys.exit(m.main())"""
 BEAT_S = 2.0
 BEAT = json.dumps({"id": 0, "do": "beat"}).encode() + b"\n"  # answers of that number are not looked for
 ANSWER_S = 20.0
-BANNER_LINES = 200
+BANNER_BYTES = 1 << 20
+"""How much a login shell may print before the steward speaks."""
+BANNER_S = 60.0
+MARK = re.compile(rb"neucodex (\d+)\.(\d+)\r?\n\Z")
+NO_PYTHON = re.compile(r"not found|no such file|unknown command|permission denied|python", re.IGNORECASE)
+"""What a shell, or Python itself, says where Python does not start."""
 CHUNK = 1 << 18
 
 
@@ -67,8 +74,11 @@ class StewardClient:
             DeployError: there is no Python on it that can run one.
         """
         program = f"~/{shlex.quote(python[2:])}" if python.startswith("~/") else shlex.quote(python)
-        command = f"exec {program} -u -c {shlex.quote(BOOT)} {SERVICE} --run {shlex.quote(run)}"
-        process = await connection.create_process(command, encoding=None)
+        # In one line, without a character that tcsh or fish would take for something else.
+        boot = f"import base64;exec(base64.b64decode({base64.b64encode(BOOT.encode()).decode()!r}))".replace("'", '"')
+        command = f"exec {program} -u -c '{boot}' {SERVICE} --run {shlex.quote(run)}"
+        # A terminal would give the steward's words back to us, whatever RequestTTY says.
+        process = await connection.create_process(command, encoding=None, request_pty=False)
         client = cls(node, process)
         sources = [(name, "") if name == "testbed" else (name, _source(name)) for name in (*MODULES, SERVICE)]
         process.stdin.write(json.dumps(sources).encode() + b"\n")
@@ -151,39 +161,62 @@ class StewardClient:
                 self._process.close()
 
     async def _greeting(self, python: str) -> tuple[int, int]:
-        for _ in range(BANNER_LINES):
-            try:
+        """The Python that the steward runs on; what a login shell prints before is passed over."""
+        printed = bytearray()
+        clock = asyncio.get_running_loop().time
+        until = clock() + BANNER_S
+        with contextlib.suppress(asyncio.TimeoutError):
+            while len(printed) < BANNER_BYTES and clock() < until:
                 line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_S)
-            except asyncio.TimeoutError:
-                break
-            if not line:
-                break
-            words = line.split()
-            if len(words) == 2 and words[0] == b"neucodex":
-                major, _, minor = words[1].decode().partition(".")
-                return int(major), int(minor)
-        self._process.close()
-        said = b""
+                if found := MARK.search(line):
+                    return int(found[1]), int(found[2])
+                if not line:
+                    break
+                printed += line
+        raise LoginError(f"{self.node}: {await self._instead(python, bytes(printed))}")
+
+    async def _instead(self, python: str, printed: bytes) -> str:
+        """What happened where no steward answers, and what to do."""
+        ended, said = self._process.stdout.at_eof(), b""
         with contextlib.suppress(asyncio.TimeoutError, asyncssh.Error):
             said = await asyncio.wait_for(self._process.stderr.read(2000), 2.0)
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise DeployError(
-            f"{self.node}: {python} does not start there ({last[0] if last else 'no answer'}); install Python 3.10 or "
-            "newer, or name it as `python:` in the profile"
+            if ended:
+                await asyncio.wait_for(self._process.wait_closed(), 2.0)  # its exit code comes last
+        self._process.close()
+        complaint, banner = (
+            ([line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()] or [""])[-1][:200]
+            for text in (said, printed)
+        )
+        if ended and (self._process.exit_status in (126, 127) or NO_PYTHON.search(complaint)):
+            return (
+                f"{python} does not start there ({complaint or 'no such command'}); install Python 3.10 or newer, or "
+                "name it as `python:` in the profile"
+            )
+        if ended:
+            return (
+                f"the login there ends before {python} starts ({complaint or banner or 'without a word'}); the user "
+                "needs a shell that runs commands (chsh -s /bin/bash USER), and login scripts that let it"
+            )
+        last = f" (login scripts printed {len(printed)} bytes, at last {banner!r})" if banner else ""
+        return (
+            f"no answer from {python} there{last}; see what `ssh HOST {python} -V` does there, and let login scripts "
+            "print little and wait for nothing where there is no terminal"
         )
 
     async def _hear(self) -> None:
-        stream = self._process.stdout
-        how = "the node closed it"
+        stream, line = self._process.stdout, b""
         try:
             while line := await stream.readline():
                 message = json.loads(line)
                 data = await stream.readexactly(message["bytes"]) if message.get("bytes") else b""
                 self._take_in(message, data)
             said = (await self._process.stderr.read(2000)).decode(errors="replace").strip().splitlines()
-            how = said[-1] if said else how
+            how = said[-1] if said else "the node closed it"
         except (asyncssh.Error, OSError, asyncio.IncompleteReadError) as error:
             how = str(error) or type(error).__name__
+        except (ValueError, LookupError, TypeError, AttributeError):
+            how = f"what its steward says cannot be read: {line[:80]!r}"
+            self._process.close()
         self._lose(f"{self.node}: the SSH connection was lost ({how})")
 
     def _take_in(self, message: dict[str, Any], data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,10 @@ async def interpreter(steward: StewardClient, facts: Mapping[str, Any], needed: 
         commands = _commands(found, wanted, needed)
         return str(await steward.ask("environment", key=key, wheels=hashes, commands=commands))
     except DeployError as error:
+        if re.search(r"No module named '?(venv|ensurepip)", str(error)):
+            raise DeployError(
+                f"{error}; {python.executable} comes without venv. On the node: sudo apt install python3-venv"
+            ) from error
         raise DeployError(
             f"{error}; no environment for the workers could be made from {python.executable}. By hand, on the "
             f"node: {wheels.install_command(python, wanted or needed)}"

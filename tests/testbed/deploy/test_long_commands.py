@@ -23,7 +23,7 @@ class Here:
 
     process: Any
 
-    async def create_process(self, command: str, encoding: None) -> Any:
+    async def create_process(self, command: str, encoding: None, request_pty: bool) -> Any:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
         self.process = await asyncio.create_subprocess_shell(command, **pipes)
         self.process.close = self.process.stdin.close
