@@ -70,9 +70,10 @@ class Settings:
         """The hosts that are gone through first, in order."""
         names = [name.strip() for name in self.get("proxyjump").split(",")]
         jumps = [name.removeprefix("ssh://") for name in names if name not in ("", "none")]
-        # `Host *` with a ProxyJump means the jump host itself too; ssh goes to that one directly.
-        own = (parts(self.target)["host"], self.host)
-        return [] if jumps and parts(jumps[-1])["host"] in own else jumps
+        # Of several for all hosts, each is gone to by way of those before it.
+        ways = [(parts(jump)["host"], parts(jump).get("port")) for jump in jumps]
+        own = (parts(self.target)["host"], parts(self.target).get("port"))
+        return jumps[: ways.index(own)] if own in ways else jumps
 
     @property
     def known_files(self) -> list[Path]:
@@ -129,9 +130,9 @@ async def resolve(target: str) -> Settings:
     return Settings(target, await (_by_openssh(ssh, target) if ssh else _by_asyncssh(target)))
 
 
-async def _by_openssh(ssh: str, target: str) -> dict[str, tuple[str, ...]]:
+async def _by_openssh(ssh: str, target: str, *more: str) -> dict[str, tuple[str, ...]]:
     given = parts(target)
-    words = ["-G", "-T"]
+    words = ["-G", "-T", *more]
     # ssh knows the home of the password database alone. This program's `~` is HOME, so that is where it looks.
     home, official = str(Path.home()), pwd.getpwuid(os.getuid()).pw_dir
     if home != official:
@@ -158,6 +159,9 @@ async def _by_openssh(ssh: str, target: str) -> dict[str, tuple[str, ...]]:
     finally:
         if asked.returncode is None:
             asked.kill()
+    if asked.returncode != 0 and b"jumphost loop" in grumble and not more:
+        # `Host *` with a ProxyJump means the jump host itself too, which is gone to without it.
+        return await _by_openssh(ssh, target, "-o", "ProxyJump=none")
     if asked.returncode != 0:
         lines = os.fsdecode(grumble).strip().splitlines()
         # The last line only counts the mistakes that the others name.

@@ -62,6 +62,7 @@ class Login:
                 steward.close()
             finally:
                 connection.close()
+                await connection.wait_closed()
 
         try:
             asyncio.run(asyncio.wait_for(go(), 60))

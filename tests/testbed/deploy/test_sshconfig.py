@@ -96,6 +96,9 @@ def test_a_jump_host_for_all_hosts_is_not_its_own(ssh) -> None:
     write(ssh, "Host *\n  ProxyJump gate\n")
     assert asyncio.run(resolve("edge")).jumps == ["gate"]
     assert asyncio.run(resolve("gate")).jumps == []
+    write(ssh, "Host *\n  ProxyJump gate,me@inner\n")
+    assert asyncio.run(resolve("gate")).jumps == []
+    assert asyncio.run(resolve("gate:2222")).jumps == ["gate", "me@inner"]
 
 
 def test_a_configuration_that_ssh_refuses_is_refused_in_its_words(ssh) -> None:
