@@ -34,7 +34,7 @@ def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None) -> 
     """
     recipe = load_recipe(recipe_path)
     if variant not in recipe.variants:
-        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants)}")
+        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants) or 'none'}")
     folder = artefact_folder(models, recipe, variant)
     weights = _weights_digest(recipe_path, recipe, models)
     if folder.exists() and _exported_from(folder) == weights:

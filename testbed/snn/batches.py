@@ -14,7 +14,10 @@ from testbed.data.datasets import Samples
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to every input alike over its channels and timesteps; `cutout` is the side of a blanked square."""
+    """What is done to every input alike over its channels and timesteps.
+
+    `cutout` is twice how far a blanked square reaches from its centre.
+    """
 
     padding: int
     flip: bool

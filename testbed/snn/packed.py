@@ -32,6 +32,9 @@ COARSE_SHARE = 0.125
 LARGE = 8_000
 """Weights from which on a layer is rounded further: together the smaller ones are under 1% of a network."""
 
+LARGEST_BYTES = 1 << 30
+"""More than ten full-width networks take as int16."""
+
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 3, "lp": 1, "pb": 1}]
 """Literals are told apart by their place in an int16."""
 
@@ -62,10 +65,8 @@ def _grid_bits(weights: Tensor) -> int:
     return WEIGHT_GRID_BITS
 
 
-def pack(networks: dict[str, Network], recipe: Recipe, path: Path, *, only: str | None = None) -> None:
+def pack(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
     """Write coarsened networks into one file; what a variant shares with the uncut network is written once.
-
-    `only` names the one network that is written, where the others lie in other files.
 
     Raises:
         ModelError: a weight does not fit.
@@ -74,8 +75,6 @@ def pack(networks: dict[str, Network], recipe: Recipe, path: Path, *, only: str 
     bits: dict[str, int] = {}
     full = networks[FULL].state_dict() if FULL in networks else {}
     for name, network in networks.items():
-        if only not in (None, name):
-            continue
         grids = {key: _grid_bits(value) for key, value in network.named_parameters()}
         for key, value in network.state_dict().items():
             if name != FULL and key in full and torch.equal(value.cpu(), full[key].cpu()):
@@ -103,7 +102,7 @@ def unpack(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
         ModelError: the file is damaged or of another recipe.
     """
     try:
-        data = lzma.decompress(path.read_bytes())
+        data = _decompressed(path.read_bytes())
         metadata = _metadata(data)
         if metadata.get("recipe") != recipe_digest(recipe):
             raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
@@ -118,7 +117,7 @@ def unpack(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
             prefixes = (f"{name}.", f"{FULL}.")
             folded.load_state_dict({key: _first(stored, prefixes, key) for key in folded.state_dict()})
             networks[name] = folded
-    except (OSError, lzma.LZMAError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, lzma.LZMAError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: not the weights of this recipe: {str(error).splitlines()[0]}") from error
 
 
@@ -129,8 +128,22 @@ def _first(stored: dict[str, Tensor], prefixes: tuple[str, ...], key: str) -> Te
     return stored[found]
 
 
+def _decompressed(packed: bytes) -> bytes:
+    """What was packed.
+
+    Raises:
+        ValueError: it is larger than any network here, or cut short.
+    """
+    decompressor = lzma.LZMADecompressor()
+    data = decompressor.decompress(packed, LARGEST_BYTES)
+    if not decompressor.eof:
+        raise ValueError(f"it is cut short, or holds more than {LARGEST_BYTES} bytes")
+    return data
+
+
 def _metadata(data: bytes) -> dict[str, str]:
     """What stands in the head of a safetensors file: its length in 8 bytes, then JSON."""
     length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    head = json.loads(data[8 : 8 + length])
+    metadata: dict[str, str] = head["__metadata__"]
     return metadata

@@ -102,7 +102,11 @@ class TrainingSpec(Strict):
     )
     flip: bool = pydantic.Field(True, description="random horizontal flips")
     cutout: int = pydantic.Field(
-        0, ge=0, le=256, description="side of a square that is blanked (DeVries 2017, 1708.04552)"
+        0,
+        ge=0,
+        le=256,
+        description="a square is blanked that reaches half so many pixels each way from its centre: 8 blanks 9x9 "
+        "(DeVries and Taylor 2017, arXiv 1708.04552)",
     )
     seed: int = pydantic.Field(0, ge=0, le=MOST_SEED)
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"

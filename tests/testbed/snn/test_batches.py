@@ -41,10 +41,11 @@ def test_cutout_blanks_one_square_of_each_image():
     blanked = Augmentation(0, flip=False, cutout=4).apply(numbered(200, 12), 12, np.random.default_rng(1))
     for image in blanked[:, 0].numpy():
         rows, columns = np.flatnonzero((image == 0).any(1)), np.flatnonzero((image == 0).any(0))
-        assert 0 < len(rows) <= 5
+        assert 0 < len(rows) <= 5  # two each way from the centre, less what lies outside
         assert 0 < len(columns) <= 5
         assert (image[np.ix_(rows, columns)] == 0).all()
         assert (image == 0).sum() == len(rows) * len(columns)
+    assert (blanked == 0).sum((1, 2, 3)).max() == 25
 
 
 @pytest.mark.parametrize("frames", [None, 3])

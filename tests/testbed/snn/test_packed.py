@@ -85,7 +85,13 @@ def test_a_stage_that_stayed_frozen_is_written_once(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda data: data[:-20], lambda data: b"no xz at all", lambda data: lzma.compress(b"x")]
+    "spoil",
+    [
+        lambda data: data[:-20],
+        lambda data: b"no xz at all",
+        lambda data: lzma.compress(b"x"),
+        lambda data: lzma.compress(bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"[]"),
+    ],
 )
 def test_a_damaged_file_is_one_line_that_names_it(made, tmp_path, spoil):
     recipe, networks = made
@@ -95,6 +101,14 @@ def test_a_damaged_file_is_one_line_that_names_it(made, tmp_path, spoil):
     with pytest.raises(ModelError, match=r"weights\.xz: not the weights of this recipe") as caught:
         packed.unpack(build(recipe, stripes()), recipe, path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_unpacks_to_more_than_any_network_is_refused(made, tmp_path, monkeypatch):
+    recipe, networks = made
+    packed.pack(coarse(networks), recipe, tmp_path / "weights.xz")
+    monkeypatch.setattr(packed, "LARGEST_BYTES", 1000)
+    with pytest.raises(ModelError, match="holds more than 1000 bytes"):
+        packed.unpack(build(recipe, stripes()), recipe, tmp_path / "weights.xz")
 
 
 def test_weights_of_another_recipe_are_refused(made, tmp_path):
