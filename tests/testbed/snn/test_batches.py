@@ -28,6 +28,13 @@ def test_a_crop_is_a_window_of_the_padded_image():
         assert (windows == crop[0]).all((1, 2)).any()
 
 
+def test_crops_move_down_and_right_apart_from_each_other():
+    position = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8).expand(50, 1, 8, 8)
+    corners = Augmentation(0, flip=False).apply(position, 4, np.random.default_rng(0))[:, 0, 0, 0].tolist()
+    assert {corner // 8 for corner in corners} == {corner % 8 for corner in corners} == set(range(5))
+    assert any(corner // 8 != corner % 8 for corner in corners)
+
+
 def test_half_of_the_images_are_mirrored():
     images = numbered(400, 4)
     flipped = Augmentation(0, flip=True).apply(images, 4, np.random.default_rng(3))

@@ -2,15 +2,18 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from spikingjelly.activation_based import functional
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
+from testbed.snn.epochs import Keeper
 from testbed.snn.network import Network
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
@@ -185,6 +188,12 @@ def test_a_deep_bottleneck_has_a_path_beside_the_single_layer(tmp_path):
     network = trained(path, stripes(), tmp_path / "training")["coded"]
     assert network.bottleneck is not None
     spikes = torch.ones(1, 2, 4, 8, 8)
+    both = network.bottleneck.encoder[0]
+    current = both(spikes)
+    functional.reset_net(both)
+    assert torch.equal(current, both.direct(spikes) + both.deep(spikes))
+    assert not torch.equal(current, both.direct(spikes))
+    functional.reset_net(both)
     code = network.bottleneck.encoder(spikes)
     assert code.shape == (1, 2, 2, 4, 4)
     assert set(code.unique().tolist()) <= {0.0, 1.0}
@@ -211,6 +220,19 @@ def test_a_network_without_spikes_is_trained_and_teaches_another(tmp_path):
         )
     with pytest.raises(AssertionError):
         assert_same_weights(taught, alone)
+
+
+def test_all_processes_keep_an_epoch_or_none_does(tmp_path):
+    """Each waits for the others when it keeps one, so the first one's clock decides, not their own."""
+    asked: list[bool] = []
+
+    def first_process(too_soon: bool) -> bool:
+        asked.append(too_soon)
+        return True
+
+    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=first_process))
+    Keeper(tmp_path, "phase").on_train_epoch_end(trainer, None)  # would ask the trainer for more if it kept
+    assert asked == [False]
 
 
 def test_a_loss_that_is_no_number_ends_the_training_by_name(tmp_path):
