@@ -23,7 +23,7 @@ from testbed.record.documents import NodeRecord
 from testbed.record.metering import MIN_READINGS
 from testbed.record.power import Phase, Source, Window, recorded, repeats, source_names, window
 from testbed.record.reader import Cell
-from testbed.record.trapezoid import weights
+from testbed.record.trapezoid import Trace, weights
 
 EnergySource: TypeAlias = Literal["measured", "emulated"]
 
@@ -54,7 +54,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy per request of one node. `net` is None where no idle baseline was taken."""
+    """Energy per request of one node. `net`, and what goes with it, is None where no idle baseline was taken."""
 
     node: str
     source: EnergySource
@@ -62,7 +62,13 @@ class Energy:
     per_repeat_mj: Mapping[int, float]
     gross: Budget
     net: Budget | None
+    net_per_repeat_mj: Mapping[int, float] | None
     idle_mw: float | None
+
+    @property
+    def mostly_idle(self) -> bool:
+        """Whether the idle power is most of the mean power: then gross energies compare times more than work."""
+        return self.net is not None and self.net.mean < self.gross.mean / 2
 
 
 def energy(cell: Cell, node: NodeRecord) -> Energy | None:
@@ -100,16 +106,18 @@ def meter(cell: Cell, node: NodeRecord) -> Source | None:
 def combine(source: Source, draws: Mapping[int, Draw]) -> Energy:
     """Energy per request from that of each repeat."""
     every = list(draws.values())
-    nets = [(draw.net_mj, draw.net_parts) for draw in every if draw.net_mj is not None and draw.net_parts is not None]
+    net_mj = {repeat: draw.net_mj for repeat, draw in draws.items() if draw.net_mj is not None}
+    net_parts = [draw.net_parts for draw in every if draw.net_parts is not None]
     idle = [draw.idle_mw for draw in every if draw.idle_mw is not None]
-    has_idle = len(nets) == len(draws)
+    has_idle = len(net_mj) == len(net_parts) == len(draws)
     return Energy(
         node=source.node,
         source="emulated" if source.scope == "emulated" else "measured",
         scope=source.scope,
         per_repeat_mj={repeat: draw.gross_mj for repeat, draw in draws.items()},
         gross=budget([draw.gross_mj for draw in every], [draw.gross_parts for draw in every]),
-        net=budget([value for value, _ in nets], [parts for _, parts in nets]) if has_idle else None,
+        net=budget(list(net_mj.values()), net_parts) if has_idle else None,
+        net_per_repeat_mj=net_mj if has_idle else None,
         idle_mw=sum(idle) / len(idle) if has_idle else None,
     )
 
@@ -129,12 +137,12 @@ def draw(source: Source, window: Window) -> Draw:
     for rail, trace in source.rails.items():
         try:
             limits = source.sensor.limits(rail)
-            weight = _window_weights(source, rail, window)
-            rests = [_idle_weights(source, rail, phase) for phase in window.idle]
+            whole = _of_window(source, rail, window)
+            rests = [_of_idle(source, rail, phase) for phase in window.idle]
         except RecordError as error:
             raise RecordError(f"{source.node}: {source.name} {rail}: {error}") from error
-        energy_mj = float(weight @ trace.mw)
-        means = [float(rest @ trace.mw) for rest in rests]
+        energy_mj = whole.total
+        means = [rest.total for rest in rests]
         over_idle = energy_mj - sum(means) / max(1, len(means)) * seconds
         gross, net = gross + energy_mj, net + over_idle
         levels = [level + mean for level, mean in zip(levels, means, strict=True)]
@@ -144,9 +152,9 @@ def draw(source: Source, window: Window) -> Draw:
         bound_s = window.bound_ns / 1e9
         edges += edge_limit_mj(trace, window.start_ns, window.end_ns, source.sensor.averaging_s, bound_s)
         step2 = quantisation(limits.lsb_mw) ** 2
-        lsb2 += step2 * same_code_s2(trace.mw, weight, limits.lsb_mw)
+        lsb2 += step2 * same_code_s2(whole.mw, whole.weight, limits.lsb_mw)
         for rest in rests:
-            idle_lsb2 += step2 * same_code_s2(trace.mw, rest, limits.lsb_mw) * (seconds / len(rests)) ** 2
+            idle_lsb2 += step2 * same_code_s2(rest.mw, rest.weight, limits.lsb_mw) * (seconds / len(rests)) ** 2
     gross_parts: dict[PartName, float] = {
         "gain": rectangular(gain),
         "offset": rectangular(offset),
@@ -165,9 +173,27 @@ def draw(source: Source, window: Window) -> Draw:
     return Draw(gross, gross_parts, net, net_parts, sum(levels) / len(levels))
 
 
-def _window_weights(source: Source, rail: str, window: Window) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class _Weighed:
+    """The samples of a rail that count in a window, and how much each does."""
+
+    mw: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @property
+    def total(self) -> float:
+        return float(self.weight @ self.mw)
+
+    @classmethod
+    def of(cls, trace: Trace, start_ns: int, end_ns: int, unit_s: float = 1.0) -> _Weighed:
+        """In units of `unit_s` seconds: 1 for an energy, the window's length for a mean."""
+        near = trace.over(start_ns, end_ns)
+        return cls(near.mw, weights(near.t_ns, start_ns, end_ns) / unit_s)
+
+
+def _of_window(source: Source, rail: str, window: Window) -> _Weighed:
     trace = source.rails[rail]
-    weight = weights(trace.t_ns, window.start_ns, window.end_ns)
+    found = _Weighed.of(trace, window.start_ns, window.end_ns)
     if not np.isfinite(trace.mw).all():
         raise RecordError("some power samples are not numbers")
     if (readings := window.readings(source, rail)) < MIN_READINGS:
@@ -176,11 +202,11 @@ def _window_weights(source: Source, rail: str, window: Window) -> NDArray[np.flo
             f"({len(window.inside(trace).t_ns)} samples, each averaged over {1e3 * source.sensor.averaging_s:g} ms; "
             f"limit {MIN_READINGS}); measure more requests"
         )
-    return weight
+    return found
 
 
-def _idle_weights(source: Source, rail: str, phase: Phase) -> NDArray[np.float64]:
-    """The weights that give the mean power of an idle phase."""
+def _of_idle(source: Source, rail: str, phase: Phase) -> _Weighed:
+    """What gives the mean power of an idle phase."""
     inside = source.settled(rail, phase).t_ns
     if len(inside) < 2 or inside[0] == inside[-1]:
         raise RecordError(
@@ -188,4 +214,4 @@ def _idle_weights(source: Source, rail: str, phase: Phase) -> NDArray[np.float64
             f"{1e3 * source.sensor.averaging_s:g} ms do not count; lengthen it (idle_s)"
         )
     first, last = int(inside[0]), int(inside[-1])
-    return weights(source.rails[rail].t_ns, first, last) / ((last - first) / 1e9)
+    return _Weighed.of(source.rails[rail], first, last, (last - first) / 1e9)

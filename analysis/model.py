@@ -34,7 +34,7 @@ def describe_model(model: ModelCard) -> tuple[Table, Table]:
     }
     facts = {
         "model": model.name,
-        "backbone": f"{model.backbone}, width {model.width}",
+        "backbone": model.network,
         "data set": f"{model.dataset} ({model.dataset_variant}), {len(model.classes)} classes",
         "split": model.split or "none",
         **shapes,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.figures.choose import Query
 from analysis.figures.drawing import draw_or_why, save
 from analysis.metrics.measured import Measured
 from analysis.metrics.registry import measure
@@ -42,12 +43,12 @@ def publish(folder: Path, cells: Sequence[Cell], include_invalid: bool = False) 
         RecordError: there are no cells.
     """
     measured = measure(cells)
-    drawings, no_figures = draw_or_why(measured, include_invalid)
+    drawings, no_figures = draw_or_why(measured, Query(include_invalid=include_invalid))
     return Published(
         measured=measured,
         table=table(measured),
         summary=write_summary(folder, measured),
         tables=write_tables(folder, measured),
-        figures=save(folder, drawings),
+        figures=save(folder, drawings, ["svg"]),
         report=write_report(folder, measured, drawings, no_figures),
     )

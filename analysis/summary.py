@@ -1,4 +1,4 @@
-"""`summary.csv`: a row per cell, what names the cell, the columns of all metrics, and the verdict."""
+"""`summary.csv`: a row per cell, what names the cell, its factors, the columns of all metrics, and the verdict."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from analysis.factors import Field, factors_of
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Metric
 from analysis.metrics.registry import FIRST, LAST, metrics
 from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
-
-Field: TypeAlias = str | float | bool | None
 
 
 def summary_columns(every: Iterable[Metric[Any]]) -> list[str]:
@@ -25,11 +24,12 @@ def summary_columns(every: Iterable[Metric[Any]]) -> list[str]:
 def summary_row(one: Measured, every: Sequence[Metric[Any]]) -> dict[str, Field]:
     """The row of one cell. One that is not complete has its state in `reasons` and no numbers."""
     manifest = one.cell.manifest
-    row: dict[str, Field] = {"cell": manifest.cell, "label": one.label, "mode": manifest.mode}
+    row: dict[str, Field] = {"cell": manifest.cell, "label": one.label, **factors_of(manifest)}
     for metric in every:
         value = one.get(metric)
         row |= {column.name: None if value is None else column.field(value) for column in metric.columns}
-    return row | {"valid": one.valid, "reasons": "; ".join(one.reasons)}
+    baseline = None if one.baseline is None else one.baseline.cell.manifest.cell
+    return row | {"compared_with": baseline, "valid": one.valid, "reasons": "; ".join(one.reasons)}
 
 
 def write_summary(folder: Path, measured: Sequence[Measured]) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis.energy import KINDS, EnergySource
-from analysis.metrics import cloud_energy, energy
+from analysis.headline import headlines
+from analysis.headline_table import headline_csv, headline_latex, headline_markdown
+from analysis.markup import latex, markdown
+from analysis.metrics import cloud_energy, energy, latency
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
 from analysis.metrics.registry import metrics
@@ -24,32 +27,49 @@ _PART_HEADERS: dict[PartName, str] = {
     "drift": "± drift",
     "repeats": "± repeats",
 }
-_MARKDOWN = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_", "<": "&lt;", ">": "&gt;", "`": "\\`"})
-# After tabulate has escaped what is ASCII.
-_TEX = str.maketrans(
-    {
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "µ": r"$\mu$",
-        "α": r"$\alpha$",
-        "≥": r"$\geq$",
-        "−": r"$-$",
-        "–": "--",
-        "·": r"$\cdot$",
-        "→": r"$\rightarrow$",
-    }
-)
 
 
-def table(measured: Sequence[Measured]) -> Table:
-    """The main table: the headings of all metrics, and a row per cell; blank where nothing applies."""
+OF_A_PAPER: dict[str, tuple[str, ...]] = {
+    "cells-accuracy": ("accuracy", "accuracy_drop", "mean_exit", "edge_share"),
+    "cells-latency": ("latency", "latency_speedup"),
+    "cells-load": ("accuracy", "throughput", "queue", "mlperf"),
+    "cells-energy": (
+        "energy",
+        "energy_saving",
+        "energy_net_saving",
+        "energy_delay",
+        "cloud_energy",
+        "cloud_energy_source",
+    ),
+    "cells-data": ("traffic", "reduction"),
+}
+"""The main table in parts that fit a page, by the metrics that each has."""
+
+
+def table(measured: Sequence[Measured], only: Collection[str] | None = None) -> Table:
+    """The main table: the headings of all metrics, and a row per cell; blank where nothing applies.
+
+    `source` says whether a node that takes part is emulated, and with it the cell's times.
+
+    Args:
+        measured: the cells.
+        only: the names of the metrics that are wanted.
+    """
     shown = [
-        (metric, heading) for metric in metrics() for heading in metric.headings if _is_shown(measured, metric, heading)
+        (metric, heading)
+        for metric in metrics()
+        if only is None or metric.name in only
+        for heading in metric.headings
+        if is_shown(measured, metric, heading)
     ]
-    headers = ["cell", *(heading.header for _, heading in shown), "valid"]
-    return headers, [
-        [one.label, *(_text(one, metric, heading) for metric, heading in shown), one.verdict] for one in measured
-    ]
+    # Of energies the header says it; a latency has the same header whatever it is of.
+    sourced = only is None or latency.METRIC.name in only
+    headers = ["cell", *(["source"] if sourced else []), *(heading.header for _, heading in shown), "valid"]
+    rows = []
+    for one in measured:
+        source = ["emulated" if one.emulated else "measured"] if sourced else []
+        rows.append([one.label, *source, *(text_of(one, metric, heading) for metric, heading in shown), one.verdict])
+    return headers, rows
 
 
 def energy_tables(measured: Sequence[Measured]) -> list[tuple[EnergySource, Table]]:
@@ -62,12 +82,21 @@ def energy_tables(measured: Sequence[Measured]) -> list[tuple[EnergySource, Tabl
 
 
 def write_tables(folder: Path, measured: Sequence[Measured]) -> list[Path]:
-    """Write the main table and those of the energies' intervals, as Markdown and as LaTeX, into `tables/`."""
-    tables = {"summary": table(measured)}
+    """Write the main table, its parts and those of the energies' intervals, as Markdown and as LaTeX, into `tables/`.
+
+    With them the headline, also as CSV, where a cell stands for it.
+    """
+    tables = {"summary": table(measured)} | {name: table(measured, only) for name, only in OF_A_PAPER.items()}
     tables |= {f"energy-{source}": one for source, one in energy_tables(measured)}
     texts: dict[str, str] = {}
     for name, (headers, rows) in tables.items():
         texts |= {f"{name}.md": markdown(headers, rows), f"{name}.tex": latex(headers, rows)}
+    if found := headlines(measured):
+        texts |= {
+            "headline.md": headline_markdown(found),
+            "headline.tex": headline_latex(found),
+            "headline.csv": headline_csv(found),
+        }
     paths = []
     for name, text in texts.items():
         paths.append(ExperimentFolder(folder).tables / name)
@@ -75,35 +104,18 @@ def write_tables(folder: Path, measured: Sequence[Measured]) -> list[Path]:
     return paths
 
 
-def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A pipe table, numbers to the right."""
-    return _tabulated(headers, [[text.translate(_MARKDOWN) for text in row] for row in rows], "pipe")
-
-
-def latex(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    r"""A tabular with booktabs rules; the document needs `\usepackage{booktabs}`."""
-    return _tabulated(headers, rows, "latex_booktabs").translate(_TEX)
-
-
-def _tabulated(headers: Sequence[str], rows: Sequence[Sequence[str]], layout: str) -> str:
-    from tabulate import tabulate
-
-    # Texts are numbers already rounded: none is to be read as a number again.
-    sides = ("left", *("right",) * (len(headers) - 1))
-    return tabulate(rows, headers, layout, disable_numparse=True, colalign=sides) + "\n"
-
-
-def _is_shown(measured: Sequence[Measured], metric: Metric[Any], heading: Heading[Any]) -> bool:
-    if heading.only is None:
+def is_shown(measured: Sequence[Measured], metric: Metric[Any], heading: Heading[Any]) -> bool:
+    """Whether a table of these cells has this column."""
+    if heading.only is None and heading.when is None:
         return True
-    return any((value := one.get(metric)) is not None and heading.only(value) for one in measured)
+    shown = [value for one in measured if heading.shows(value := one.get(metric))]
+    return any(heading.when is None or heading.when(value) for value in shown)
 
 
-def _text(one: Measured, metric: Metric[Any], heading: Heading[Any]) -> str:
+def text_of(one: Measured, metric: Metric[Any], heading: Heading[Any]) -> str:
+    """What a heading says of a cell; blank where nothing applies."""
     value = one.get(metric)
-    if value is None or (heading.only is not None and not heading.only(value)):
-        return ""
-    return heading.text(value)
+    return heading.text(value) if heading.shows(value) else ""
 
 
 def _energy_table(measured: Sequence[Measured], source: EnergySource) -> Table:
@@ -116,4 +128,4 @@ def _energy_table(measured: Sequence[Measured], source: EnergySource) -> Table:
                 if budget is not None:
                     parts = [significant(budget.part(name)) for name in PARTS]
                     rows.append([one.label, f"{role}, {what}", plus_minus(budget.mean, budget.half), *parts])
-    return ["cell", "of", f"energy ({source}) [mJ]", *(_PART_HEADERS[name] for name in PARTS)], rows
+    return ["cell", "of", f"mean energy ({source}) [mJ]", *(_PART_HEADERS[name] for name in PARTS)], rows

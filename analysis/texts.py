@@ -25,10 +25,15 @@ def plus_minus(mean: float, half: float | None) -> str:
     """A mean and its half-width to the same digits: three of the mean, one of the half-width at least."""
     if half is None:
         return significant(mean)
-    wanted = 0 if half <= 0 else math.ceil(-math.log10(half))
+    places = digits(mean, half)
+    return f"{number(mean, places)} ± {number(half, places)}"
+
+
+def digits(mean: float, half: float | None) -> int:
+    """Digits after the point for a mean and its half-width: three of the mean, one of the half-width at least."""
+    wanted = 0 if half is None or half <= 0 else math.ceil(-math.log10(half))
     # Below a millionth there is nothing but rounding.
-    digits = max(_digits(mean), wanted if wanted <= _MOST_DIGITS else 0)
-    return f"{number(mean, digits)} ± {number(half, digits)}"
+    return max(_digits(mean), wanted if wanted <= _MOST_DIGITS else 0)
 
 
 def plus_minus_or_why(mean: float, half: float | None) -> str:

@@ -1,8 +1,8 @@
 """What an emulated board is doing, told by its worker to the power sampler through a small shared file.
 
-The record is a sequence number, then the running activity, its start, the time already spent in each
-activity, and the sum of these: 64-bit words in the machine's own byte order, since both sides are on one
-machine.
+The record is a sequence number, then the running activity, since when and until when, and the time already spent in
+each activity; what the radio has taken, since when it draws how much, and until when; and a checksum of these. All are
+64-bit words in the machine's own byte order, since both sides are on one machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import mmap
 import os
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,36 +22,60 @@ from devices.base.errors import DeviceError
 
 
 class Activity(enum.IntEnum):
-    """What the board does; one at a time. RADIO: the radio is on while the processor waits."""
+    """What the processor does; the radio is beside it."""
 
     IDLE = 0
-    COMPUTE = 1
-    RADIO = 2
+    CPU = 1
+    GPU = 2
 
 
 _ACTIVITIES = tuple(Activity)
 _WORD_BYTES = 8
-_RECORD = struct.Struct(f"{2 + len(Activity) + 1}Q")
-_SIZE = _WORD_BYTES + _RECORD.size
+_PROCESSOR_WORDS = 3 + len(Activity)
+_RADIO_WORDS = 4
+_WORDS = struct.Struct(f"{_PROCESSOR_WORDS + _RADIO_WORDS}Q")
+_CHECK = struct.Struct("Q")
+_SIZE = _WORD_BYTES + _WORDS.size + _CHECK.size
+_NEVER_NS = 2**63
 _READ_TIMEOUT_NS = 1_000_000_000
 
 
+class RadioRecord(NamedTuple):
+    """What the radio had taken by `since_ns` of the monotonic clock, and what it draws from then until `until_ns`."""
+
+    taken_nj: int = 0
+    since_ns: int = 0
+    draws_uw: int = 0
+    until_ns: int = 0
+
+    def taken_at(self, now_ns: int) -> int:
+        """Cumulative energy at `now_ns`, which is not before `since_ns`, in nJ."""
+        return self.taken_nj + self.draws_uw * (min(now_ns, self.until_ns) - self.since_ns) // 1_000_000
+
+
 class ActivityRecord(NamedTuple):
-    """The counters as they stood when the running activity began, at `since_ns` of the monotonic clock."""
+    """The counters as they stood when the running activity began, at `since_ns` of the monotonic clock.
+
+    It ends by itself at `until_ns`, and the processor is idle from then on.
+    """
 
     activity: Activity
     since_ns: int
+    until_ns: int
     totals_ns: tuple[int, ...]
+    radio: RadioRecord
 
     def totals_at(self, now_ns: int) -> tuple[int, ...]:
         """Cumulative nanoseconds per activity at `now_ns`, which is not before `since_ns`."""
         totals_ns = list(self.totals_ns)
-        totals_ns[self.activity] += now_ns - self.since_ns
+        end_ns = min(now_ns, self.until_ns)
+        totals_ns[self.activity] += end_ns - self.since_ns
+        totals_ns[Activity.IDLE] += now_ns - end_ns
         return tuple(totals_ns)
 
 
 class ActivityWriter:
-    """Creates the file with the board idle. One thread writes; a change costs a few microseconds.
+    """Creates the file with the board idle and its radio off. One thread writes; a change costs a few microseconds.
 
     Raises:
         DeviceError: the file cannot be made, as on a full disk.
@@ -58,9 +83,9 @@ class ActivityWriter:
 
     def __init__(self, path: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
-        self._totals = [0] * len(Activity)
-        self._activity = Activity.IDLE
-        self._since_ns = clock()
+        now_ns = clock()
+        radio = RadioRecord(since_ns=now_ns, until_ns=now_ns)
+        self._record = self._before = ActivityRecord(Activity.IDLE, now_ns, _NEVER_NS, (0,) * len(Activity), radio)
         self._sequence = 0
         # A new file under the name: a reader of an earlier run keeps its own, whole.
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -78,26 +103,48 @@ class ActivityWriter:
                 part.unlink(missing_ok=True)
             raise DeviceError(f"{path}: cannot be written: {error.strerror}") from error
 
-    def set(self, activity: Activity) -> None:
-        """End the running activity now and begin this one."""
+    def set(self, activity: Activity, since_ns: int | None = None, until_ns: int | None = None) -> None:
+        """End the running activity and begin this one.
+
+        Args:
+            activity: What the processor does.
+            since_ns: Since when, now if it is not said. Where that is before the running activity began, the running
+                one never was; further back than the one before that it does not reach.
+            until_ns: When it ends by itself; None: when another begins.
+        """
+        since_ns = self._clock() if since_ns is None else since_ns
+        if since_ns >= self._record.since_ns:
+            self._before = self._record
+        before = self._before
+        since_ns = max(since_ns, before.since_ns)
+        until_ns = _NEVER_NS if until_ns is None else max(until_ns, since_ns)
+        self._record = ActivityRecord(activity, since_ns, until_ns, before.totals_at(since_ns), self._record.radio)
+        self._write()
+
+    def draw(self, radio_uw: int, for_ns: int | None = None, taken_nj: int = 0) -> None:
+        """Have the radio draw so much from now on, for so long (None: until told otherwise).
+
+        `taken_nj` is what it took beside what it drew since the last call.
+        """
         now_ns = self._clock()
-        self._totals[self._activity] += now_ns - self._since_ns
-        self._activity = activity
-        self._since_ns = now_ns
+        taken_nj += self._record.radio.taken_at(now_ns)
+        radio = RadioRecord(taken_nj, now_ns, radio_uw, _NEVER_NS if for_ns is None else now_ns + for_ns)
+        self._record = self._record._replace(radio=radio)
         self._write()
 
     def close(self) -> None:
-        """Leave the board idle and let go of the file; more than once does no harm."""
+        """Leave the board idle, its radio off, and let go of the file; more than once does no harm."""
         if not self._map.closed:
+            self.draw(0)
             self.set(Activity.IDLE)
             self._words.release()
             self._map.close()
 
     def _write(self) -> None:
-        words = (self._activity, self._since_ns, *self._totals)
+        activity, since_ns, until_ns, totals_ns, radio = self._record
+        words = _WORDS.pack(activity, since_ns, until_ns, *totals_ns, *radio)
         self._words[0] = self._sequence + 1
-        # In one copy; `pack_into` would first put zeros there, whose sum is right.
-        self._map[_WORD_BYTES:] = _RECORD.pack(*words, sum(words))
+        self._map[_WORD_BYTES:] = words + _CHECK.pack(zlib.crc32(words))
         self._sequence += 2
         self._words[0] = self._sequence
 
@@ -127,12 +174,14 @@ class ActivityReader:
         give_up_ns = None
         while True:
             before = self._words[0]
-            *words, check = _RECORD.unpack_from(self._map, _WORD_BYTES)
+            data = self._map[_WORD_BYTES:]
             # The sequence number alone would do where stores become visible in order; Arm may reorder
-            # them and Python has no barrier, so the sum decides. Time and counters only grow, so no mix
-            # of two records has the sum of either.
-            if before % 2 == 0 and self._words[0] == before and sum(words) == check:
-                return ActivityRecord(_ACTIVITIES[words[0]], words[1], tuple(words[2:]))
+            # them and Python has no barrier, so the checksum decides.
+            words, (check,) = data[: _WORDS.size], _CHECK.unpack_from(data, _WORDS.size)
+            if before % 2 == 0 and self._words[0] == before and zlib.crc32(words) == check:
+                activity, since_ns, until_ns, *others = _WORDS.unpack(words)
+                totals_ns, radio = tuple(others[: len(Activity)]), RadioRecord(*others[len(Activity) :])
+                return ActivityRecord(_ACTIVITIES[activity], since_ns, until_ns, totals_ns, radio)
             now_ns = time.monotonic_ns()
             give_up_ns = give_up_ns or now_ns + _READ_TIMEOUT_NS
             if now_ns > give_up_ns:

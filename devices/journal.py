@@ -194,7 +194,9 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise DeviceError(f"{folder}: the undo journal cannot be kept there: {error.strerror}") from error
+        raise DeviceError(
+            f"{folder}: the undo journal cannot be kept there: {error.strerror}; let this user write there"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -5,8 +5,6 @@ A profile also travels as JSON: to the worker in a control message, and into the
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
@@ -15,19 +13,16 @@ import msgspec
 
 from devices import yamlfile
 from devices.base.providers import Provider
-from devices.choices import choices, keys_of
 from devices.power.emulated import EmulatedPower
 from devices.power.nvml import NvmlPower as NvmlPower
 from devices.power.sources import refuse_unknown, sources, to_spec
 from devices.power.spec import PowerSpec, Text, UnknownPower, wrong
-from devices.yamltext import shown
+from devices.timemodel import TimeModel
+from devices.yamlstruct import finite, instead, locate
 
 Kind: TypeAlias = Literal["jetson", "host", "nvidia_gpu", "emulated"]
 ItemT = TypeVar("ItemT")
 SeenT = TypeVar("SeenT")
-
-MOST_CHARACTERS = 300
-"""Of a message; a key or value that is longer does not bury what is said of it."""
 
 if TYPE_CHECKING:
     Power: TypeAlias = list[PowerSpec]
@@ -51,11 +46,11 @@ class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The board that an emulated node stands for: computing takes `slowdown` times as long as on the host."""
+    """The board that an emulated node stands for: what its step graphs run on, and how long it takes (`time`)."""
 
     board: Text
-    slowdown: Annotated[float, msgspec.Meta(ge=1, le=1e6)]
-    slowdown_source: Text
+    processor: Literal["cpu", "gpu"]
+    time: TimeModel
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,6 +90,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     emulates: Emulation | None = None
     settings: Settings = Settings()
 
+    @property
+    def on_loopback(self) -> bool:
+        """Whether no other machine reaches its data plane."""
+        return self.address in ("localhost", "::1") or self.address.startswith("127.")
+
     def __post_init__(self) -> None:
         power = [
             item if isinstance(item, PowerSpec) else _at(f".power[{index}]", to_spec, item)
@@ -112,6 +112,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         for index, spec in enumerate(self.power):
             if isinstance(spec, EmulatedPower) != emulated and not isinstance(spec, UnknownPower):
                 raise wrong(f"An emulated power source goes with kind emulated, not {self.kind}", f".power[{index}]")
+            on_gpu = self.emulates is not None and self.emulates.processor == "gpu"
+            if isinstance(spec, EmulatedPower) and on_gpu and spec.gpu_busy_mw is None:
+                raise wrong("Expected `gpu_busy_mw:` beside `processor: gpu`", f".power[{index}]")
 
 
 def load_profile(path: Path) -> Profile:
@@ -122,26 +125,14 @@ def load_profile(path: Path) -> Profile:
     """
     document = yamlfile.load(path)
     try:
-        _finite(document.data, "")
+        finite(document.data, "")
         profile = msgspec.convert(document.data, Profile)
         for index, spec in enumerate(profile.power):
             _at(f".power[{index}]", refuse_unknown, spec)
     except (msgspec.ValidationError, ValueError) as error:
-        message, key_path = _locate(str(error))
+        message, key_path = locate(str(error))
         raise document.error(key_path, message + _instead(message, key_path, document.data)) from error
     return profile
-
-
-def _finite(value: Any, place: str) -> None:
-    """Make sure that no number of a document is infinite or none at all; a schema's bounds let some of them pass."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise wrong(f"Expected a finite number, got {value}", place)
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _finite(inner, f"{place}.{key}")
-    if isinstance(value, list):
-        for index, inner in enumerate(value):
-            _finite(inner, f"{place}[{index}]")
 
 
 def _instead(message: str, keys: Sequence[str | int], data: Any) -> str:
@@ -152,11 +143,7 @@ def _instead(message: str, keys: Sequence[str | int], data: Any) -> str:
         if spec is None:
             return ""
         struct, keys = spec.Spec, keys[2:]
-    if "contains unknown field" in message:
-        listed = ", ".join(keys_of(struct, keys[:-1]))
-    else:
-        listed = choices(struct, keys) if "Invalid enum value" in message else ""
-    return f"; expected {listed}" if listed else ""
+    return instead(message, struct, keys)
 
 
 def _at(place: str, check: Callable[[ItemT], SeenT], item: ItemT) -> SeenT:
@@ -165,15 +152,3 @@ def _at(place: str, check: Callable[[ItemT], SeenT], item: ItemT) -> SeenT:
         return check(item)
     except (msgspec.ValidationError, ValueError) as error:
         raise wrong(str(error), place) from error
-
-
-def _locate(text: str) -> tuple[str, list[str | int]]:
-    """Split a msgspec message into what is wrong and the keys that lead there."""
-    message, *locations = re.split(r" - at `(?:key in )?\$([^`]*)`", text)
-    # Outermost last: a struct's own check comes first, the place of that struct follows.
-    steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", "".join(reversed([at for at in locations if at])))
-    keys: list[str | int] = [name or int(index) for name, index in steps]
-    if unknown := re.search(r"unknown field `(.*)`", message, re.DOTALL):
-        keys.append(unknown[1])
-    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
-    return shown(f"{where}: {message}" if where else message, MOST_CHARACTERS), keys

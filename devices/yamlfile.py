@@ -12,7 +12,7 @@ from typing import Any
 
 from devices.yamltext import KeyPath, YamlError, kind, parse, shown
 
-__all__ = ["Document", "KeyPath", "YamlError", "load", "value"]
+__all__ = ["Document", "KeyPath", "YamlError", "contents", "load", "value"]
 
 MOST_BYTES = 1 << 20
 """What a person writes is smaller by far; PyYAML takes some ten seconds for so much."""
@@ -54,7 +54,7 @@ def load(path: Path, most_bytes: int = MOST_BYTES) -> Document:
     Raises:
         YamlError: the file cannot be read, is larger than `most_bytes`, is not UTF-8, or is not such a mapping.
     """
-    text = _decoded(path, _read(path, most_bytes))
+    text = _decoded(path, contents(path, most_bytes))
     data, lines = parse(text, lambda line: f"{path}:{line}")
     if data is None:
         raise YamlError(f"{path}:{lines[()]}: expected keys and values, the file is empty")
@@ -73,7 +73,12 @@ def value(text: str, name: str) -> Any:
     return data
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
+def contents(path: Path, most_bytes: int) -> bytes:
+    """What a file holds.
+
+    Raises:
+        YamlError: it cannot be read, is no file, or is larger than `most_bytes`.
+    """
     try:
         # Without O_NONBLOCK a pipe that nobody writes to is waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

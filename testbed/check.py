@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import socket
+import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,10 @@ import msgspec
 
 from devices.base.errors import DeviceError
 from devices.profile import Profile, load_profile
-from testbed.deploy.deployer import Claim, Deployer
+from testbed.deploy.deployer import Claim, Deployer, Step, unwatched
 from testbed.deploy.reach import deployer
 from testbed.errors import DeployError, LoginError, TestbedError
+from testbed.experiment.spec import Deadlines
 from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import ControlHub, Worker
@@ -27,8 +28,8 @@ from testbed.worker.check.answer import CheckAnswer, CheckLine, CheckOrder
 
 MODULE = "testbed.worker.check"
 DEADLINE_S = 120.0
-HELLO_S = 30.0
-SILENCE_S = 10.0
+DEADLINES = Deadlines()
+"""As long as a run waits by default: a node that is too slow here is too slow there."""
 GOODBYE_S = 5.0
 BOUND_WARNING_NS = 5_000_000
 """Of a clock offset: half a round trip, so more than this is a slow path to the node, or a busy node."""
@@ -46,12 +47,15 @@ class NodeCheck(msgspec.Struct, frozen=True):
         return any(line.state == "failed" for line in self.lines)
 
 
-def check(paths: Sequence[Path], on_node: Callable[[str], None] = lambda node: None) -> Iterator[NodeCheck]:
+def check(
+    paths: Sequence[Path], on_node: Callable[[str], None] = lambda node: None, step: Step = unwatched
+) -> Iterator[NodeCheck]:
     """Check one profile after the other; they may be the same machine.
 
     Args:
         paths: profiles, devices/*.yaml.
         on_node: told which node is looked at next.
+        step: told what is being done on that node.
     """
     for path in paths:
         on_node(str(path))
@@ -61,15 +65,15 @@ def check(paths: Sequence[Path], on_node: Callable[[str], None] = lambda node: N
             fix = "correct the line that is named"
             yield NodeCheck(str(path), [CheckLine(state="failed", what="profile", seen=str(error), fix=fix)])
             continue
-        yield NodeCheck(profile.name, asyncio.run(_check_node(profile)))
+        yield NodeCheck(profile.name, asyncio.run(_check_node(profile, step)))
 
 
-async def _check_node(profile: Profile) -> list[CheckLine]:
-    claim = Claim(f"{getpass.getuser()}@{socket.gethostname()}", "testbed check", uuid.uuid4().hex)
-    node = deployer(profile, claim)
+async def _check_node(profile: Profile, step: Step) -> list[CheckLine]:
+    node = deployer(profile, Claim.of("testbed check"))
     start = time.monotonic()
     try:
-        await node.open()
+        await node.open(step)
+        step("", 0, 0)
         answer = await _ask(node, profile)
         how = "this machine" if profile.reach == "local" else f"ssh {profile.reach.ssh}"
         reach = CheckLine(state="ok", what="reach", seen=f"{how}; looked at in {time.monotonic() - start:.1f} s")
@@ -104,12 +108,12 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
                     control_public=hub.keys.public,
                     keys=hub.client_keys[played.id],
                     node=played.id,
-                    silence_s=SILENCE_S,
+                    silence_s=DEADLINES.silence_s,
                     root=profile.root,
                 )
                 process = await node.start(run, start, Path(folder) / "worker.log")
-                worker = hub.worker(played, process, SILENCE_S)
-                await worker.hello(HELLO_S)
+                worker = hub.worker(played, process, DEADLINES.silence_s)
+                await worker.hello(DEADLINES.start_s)
                 ready_s = time.monotonic() - started
                 exchanges, _ = await worker.exchange_clocks()
                 offset = estimate(exchanges)
@@ -132,14 +136,17 @@ async def _worker(node: Deployer, profile: Profile) -> CheckLine:
 
 def _remedy(profile: Profile, error: TestbedError) -> str:
     """What to do that the error does not say itself."""
-    python, said = profile.python or "python3", str(error)
-    if "comes without venv" in said:
-        return "on the node: sudo apt install python3-venv"
-    if "No module named" in said:
-        return f"on the node: {python} -m pip install numpy pyzmq msgspec PyYAML onnxruntime"
+    python, said = profile.python, str(error)
     if "left changed by" in said:
         return "put it back by hand, then check again"
+    lacks = re.search(r"No module named '?(\w+)", said)
+    if lacks and lacks[1] in sys.stdlib_module_names - {"venv", "ensurepip"}:
+        return f"that Python lacks a part of itself, {lacks[1]}: name another as `python:` in the profile"
     if profile.reach != "local":
-        login = isinstance(error, LoginError)
-        return f"does `ssh {profile.reach.ssh} true` work without a question? See docs/hardware.md" if login else ""
-    return f"is `python: {python}` in the profile a Python >= 3.10?" if profile.python else ""
+        unsaid = isinstance(error, LoginError) and "`ssh " not in said
+        return f"does `ssh {profile.reach.ssh} true` work without a question? See docs/hardware.md" if unsaid else ""
+    if python and lacks:
+        packages = "numpy pyzmq msgspec PyYAML onnxruntime"
+        return f"leave out `python:`, for this machine's own has them all, or: {python} -m pip install {packages}"
+    started = "cannot start" not in said and f"{MODULE} failed" not in said
+    return f"is `python: {python}` in the profile a Python >= 3.10?" if python and not started else ""

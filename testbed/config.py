@@ -13,14 +13,18 @@ from devices.base.errors import DeviceError
 from devices.yamlfile import load
 from devices.yamltext import KeyPath, shown
 from testbed.errors import ExperimentError
-from testbed.overrides import override
+from testbed.importing import FOLDER
+from testbed.overrides import Overridden, override
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 
 MOST_LINES = 20
 """Of mistakes that are listed; a file with more is another kind of file."""
 
-Name: TypeAlias = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
+MOST_NAME = 64
+"""Letters of what becomes the name of a folder."""
+
+Name: TypeAlias = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=MOST_NAME)]
 """What becomes the name of a folder."""
 
 MOST_SEED = 2**32 - 1
@@ -50,6 +54,11 @@ def _leaves(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def any_of(names: Sequence[str]) -> str:
+    """Names in a sentence: `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 @dataclass(frozen=True)
 class Expanded:
     """A file's content with its shorthands written out.
@@ -76,11 +85,17 @@ class PlacedError(ValueError):
         self.keys = keys
 
 
+Layer: TypeAlias = Callable[[dict[str, Any], Mapping[str, Any]], Expanded]
+"""What a file says, and what it says after its overrides → what it says with a part of it laid over the rest."""
+
+
 def load_config(
     path: Path,
     model: type[ModelT],
     overrides: Sequence[str] = (),
     expand: Callable[[dict[str, Any]], Expanded] = Expanded,
+    layer: Layer | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> ModelT:
     """Read a YAML file into a pydantic model.
 
@@ -89,6 +104,8 @@ def load_config(
         model: What it may say.
         overrides: KEY=VALUE with dotted keys, values in YAML.
         expand: Writes out what the file says in short; it runs after the overrides.
+        layer: Lays a part of the file over the rest; the overrides come on top.
+        context: What the model's validators are told beside the file.
 
     Raises:
         ExperimentError: with one line per thing that is wrong, each `FILE:LINE: key: what was expected`, or
@@ -98,27 +115,63 @@ def load_config(
         document = load(path)
     except DeviceError as error:
         raise ExperimentError(str(error)) from error
-    overridden = override(document.data, overrides)
+    context = {FOLDER: path.parent, **(context or {})}
+    read = _Reading(document.data, model, expand, layer, context)
+    overridden, base = read.on_top(overrides)
     expanded = expand(overridden.data)
     try:
-        return model.model_validate(expanded.data)
+        return model.model_validate(expanded.data, context=context)
     except pydantic.ValidationError as error:
         mistakes = _mistakes(error, expanded, overridden.data)
-
-        def with_only(some: Sequence[str]) -> list[_Mistake]:
-            return _mistakes_in(override(document.data, some).data, model, expand)
-
-        alone = with_only(()) if overrides else mistakes
+        # What the file says by itself, in the layer that was asked for.
+        chosen = [one.text for one in overridden.overrides if layer is not None and one.keys == LAYER_KEY]
+        alone = read.mistakes(chosen) if overrides else mistakes
         lines = []
         for mistake in mistakes:
             guilty = overridden.to_blame(mistake.keys, in_file=mistake in alone, file_is_right=not alone)
             if len(guilty) > 1:
-                guilty = tuple(one for one in guilty if mistake in with_only([one.text])) or guilty
-            place = " ".join(one.name for one in guilty) or f"{path}:{document.line(mistake.keys)}"
-            lines.append(f"{place}: {mistake}")
+                guilty = tuple(one for one in guilty if mistake in read.mistakes([*chosen, one.text])) or guilty
+            if guilty:
+                lines.append(f"{' '.join(one.name for one in guilty)}: {mistake}")
+            else:
+                found = _Mistake(base.in_file(mistake.keys), mistake.message)
+                lines.append(f"{path}:{document.line(found.keys)}: {found}")
         if len(lines) > MOST_LINES:
             lines[MOST_LINES:] = [f"{path}: {len(lines) - MOST_LINES} more mistakes"]
         raise ExperimentError("\n".join(lines)) from error
+
+
+LAYER_KEY: KeyPath = ("profile",)
+"""The key that says which part of a file is laid over the rest."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A file's content, and what is done to it before its model sees it."""
+
+    data: dict[str, Any]
+    model: type[pydantic.BaseModel]
+    expand: Callable[[dict[str, Any]], Expanded]
+    layer: Layer | None
+    context: Mapping[str, Any]
+
+    def on_top(self, overrides: Sequence[str]) -> tuple[Overridden, Expanded]:
+        """The content with these overrides, and what they lie on."""
+        overridden = override(self.data, overrides)
+        if self.layer is None:
+            return overridden, Expanded(self.data)
+        base = self.layer(self.data, overridden.data)
+        return (override(base.data, overrides) if base.places else overridden), base
+
+    def mistakes(self, overrides: Sequence[str]) -> list[_Mistake]:
+        """What is wrong with these overrides."""
+        data = self.on_top(overrides)[0].data
+        expanded = self.expand(data)
+        try:
+            self.model.model_validate(expanded.data, context=self.context)
+        except pydantic.ValidationError as error:
+            return _mistakes(error, expanded, data)
+        return []
 
 
 @dataclass(frozen=True)
@@ -131,17 +184,6 @@ class _Mistake:
     def __str__(self) -> str:
         dotted = ".".join(shown(str(key)) for key in self.keys)
         return f"{dotted + ': ' if dotted else ''}{self.message}"
-
-
-def _mistakes_in(
-    data: dict[str, Any], model: type[pydantic.BaseModel], expand: Callable[[dict[str, Any]], Expanded]
-) -> list[_Mistake]:
-    expanded = expand(data)
-    try:
-        model.model_validate(expanded.data)
-    except pydantic.ValidationError as error:
-        return _mistakes(error, expanded, data)
-    return []
 
 
 def _mistakes(error: pydantic.ValidationError, expanded: Expanded, data: dict[str, Any]) -> list[_Mistake]:
@@ -158,11 +200,13 @@ def _mistake(expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
     path: list[str | int] = []
     value: Any = data
     keys = expanded.in_file((*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ())))
+    if item["type"] == "extra_forbidden" and isinstance(keys[-1], int):
+        keys = keys[:-1]  # an unknown key that is swept is wrong once, not with each of its values
     for key in keys:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
-            if key == keys[-1]:
+            if key == keys[-1] and item["type"] in ("missing", "value_error"):  # else a branch of a union
                 path.append(key)
             continue
         path.append(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from devices.base.errors import TestbedError as TestbedError
@@ -28,8 +29,16 @@ class DeployError(TestbedError):
     """A node could not be reached, or a worker could not be started on it."""
 
 
+class CodeChangedError(DeployError):
+    """The code that measures was edited while a campaign ran: what follows would be of another code than it says."""
+
+
 class LoginError(DeployError):
-    """Nobody could log in to a node, or nothing could be started there; `ssh` by hand shows why."""
+    """Nobody could log in to a node; `ssh` by hand shows why."""
+
+
+class FolderError(DeployError):
+    """A node's folder for the testbed is full, cannot be written, or cannot run programs."""
 
 
 class ConnectionLost(TestbedError):  # noqa: N818
@@ -53,11 +62,16 @@ class DiskError(RecordError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> DiskError:
-        """What the kernel said of a file that was to be written."""
-        return cls(
-            f"{path}: cannot be written: {error.strerror}; make room or choose another --results, then testbed run "
-            "goes on from here"
-        )
+        """What the kernel said of a file or folder that was to be written."""
+        then = "choose another --results, then testbed run goes on from here"
+        place = Path(str(path))
+        for each in (place, *place.parents):
+            if each.is_symlink() and not each.exists():
+                return cls(
+                    f"{path}: cannot be written: {each} is a link to {each.readlink()}, which is not there; mount or "
+                    f"make it, remove the link, or {then}"
+                )
+        return cls(f"{path}: cannot be written: {error.strerror}; make room or {then}")
 
 
 class NodeFailures(TestbedError):  # noqa: N818  (several errors, not one)

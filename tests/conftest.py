@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is; how long a test may take, pytest-timeout says.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 if SHARED:
     # Before torch is imported, and for every process that a test starts: the test processes share the cores.
     os.environ["OMP_NUM_THREADS"] = "1"
 
-OVER_SSH = tuple(f"tests/integration/test_{name}.py" for name in ("ssh", "check_ssh", "ssh_logins"))
+BESIDE = ("ssh_folders", "clean_ssh", "full_disk", "resume", "fallback")
+"""Campaigns that go with those over SSH, so that the two processes end together."""
+
+OVER_SSH = tuple(f"tests/integration/test_{name}.py" for name in ("ssh", "check_ssh", "ssh_logins", *BESIDE))
 COMPUTING = ("tests/integration/test_train.py", "tests/integration/test_events.py")
 YIELDING = 3  # half the share of a campaign; far more and a busy machine would starve it
 

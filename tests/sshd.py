@@ -171,7 +171,7 @@ def lan(folder: Path, *, namespaces: bool) -> Iterator[Lan]:
     keygen(home / ".ssh" / "id")
     # Of its own each: a namespace that is deleted keeps its cables, and so their names, for a moment.
     number = next(_NUMBERS)
-    prefix, net = f"nx{os.getpid() % 1_000_000}n{number % 1000}", f"10.213.{(os.getpid() + number) % 250 + 1}"
+    prefix, net = f"nx{os.getpid() % 1_000_000}n{number % 1000}", f"10.214.{(os.getpid() + number) % 250 + 1}"
     bridge = f"{prefix}br"
     nodes = []
     with contextlib.ExitStack() as stack:

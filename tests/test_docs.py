@@ -2,9 +2,13 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from analysis.figures.registry import FIGURES
+from devices.radios import RADIOS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -24,7 +28,7 @@ def name_of(page: Path) -> str:
 def is_there(dotted: str) -> bool:
     """Whether a dotted name is a module, or stands in one."""
     parts = dotted.split(".")
-    for length in range(len(parts), 1, -1):
+    for length in range(len(parts), 0, -1):
         try:
             spec = importlib.util.find_spec(".".join(parts[:length]))
         except ModuleNotFoundError:
@@ -54,7 +58,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path):
 def table(page: Path, first: str) -> list[dict[str, str]]:
     """The rows of the Markdown table whose header begins so."""
     lines = page.read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    start = next(number for number, line in enumerate(lines) if line[:1] == "|" and line.split("|")[1].strip() == first)
     rows = [[word.strip() for word in line.strip("|").split("|")] for line in lines[start:]]
     end = next((number for number, line in enumerate(lines[start:]) if not line.startswith("|")), len(rows))
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:end]]
@@ -66,6 +70,29 @@ def test_the_readme_shows_the_numbers_of_the_reference():
     assert [row["cell"] for row in shown] == [row["cell"] for row in measured]
     for row, reference in zip(shown, measured, strict=True):
         assert row["accuracy [%]"] == reference["accuracy [%]"]
-        assert row["p50 [ms]"] == reference["p50 [ms]"]
-        assert row["edge energy [mJ], emulated"] == reference["energy (emulated) [mJ]"]
-        assert row["payload up [B]"].removesuffix(".0") == reference["payload up [B]"].removesuffix(".0")
+        assert row["median [ms]"] == reference["median [ms]"]
+        assert row["mean edge energy [mJ], emulated"] == reference["mean energy (emulated) [mJ]"]
+        assert row["mean payload up [B]"].removesuffix(".0") == reference["mean payload up [B]"].removesuffix(".0")
+
+
+def test_the_table_of_radios_says_what_the_radios_are():
+    rows = table(ROOT / "docs" / "links.md", "technology")
+    told = {
+        row["technology"].strip("`"): tuple(
+            float(row[column]) for column in ("up [mJ/Mbit]", "down [mJ/Mbit]", "on [mW]", "tail [mW]", "tail [s]")
+        )
+        for row in rows[:-1]
+    }
+    assert told == {
+        name: (radio.up_mj_per_mbit, radio.down_mj_per_mbit, radio.active_mw, radio.tail_mw, radio.tail_s)
+        for name, radio in RADIOS.items()
+    }
+    assert rows[-1]["technology"] == "`other`"
+
+
+def test_the_table_of_figures_is_that_of_the_registry():
+    rows = table(ROOT / "docs" / "figures.md", "figure")
+    told = {row["figure"].strip("`"): (row["what it shows"], row["file"].strip("`")) for row in rows}
+    first_lines = {name: sys.modules[draw.__module__].__doc__.strip().splitlines()[0] for name, draw in FIGURES.items()}
+    files = {name: f"{draw.__module__.replace('.', '/')}.py" for name, draw in FIGURES.items()}
+    assert told == {name: (first_lines[name], files[name]) for name in FIGURES}

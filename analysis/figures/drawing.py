@@ -1,4 +1,4 @@
-"""Drawing all figures of measured cells, and writing them as PNG and PDF.
+"""Drawing all figures of measured cells, and writing them: each with a document that says what it shows.
 
 Invalid and incomplete cells are left out and named under the figure, unless they are asked for.
 """
@@ -7,60 +7,111 @@ from __future__ import annotations
 
 import io
 import logging
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import msgspec
 
 from analysis.figures import labels
+from analysis.figures.choose import INVALID, Chosen, Query, chosen
+from analysis.figures.hover import Mark, marks
+from analysis.figures.look import DEFAULT_LOOK, DPI, using
 from analysis.figures.registry import figures
-from analysis.figures.style import STYLE
-from analysis.metrics import latency
+from analysis.figures.sidecar import sidecar, with_kept
+from analysis.figures.style import is_marked_invalid, mark_invalid, remark
 from analysis.metrics.measured import Measured
 from testbed.errors import RecordError
 from testbed.record.layout import ExperimentFolder
 from testbed.record.log import write_atomically
+from testbed.record.reader import Cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOG = logging.getLogger(__name__)
+Kind: TypeAlias = Literal["png", "pdf", "svg"]
+"""How a figure can be written."""
 
-_DPI = 200
-_NOTE_LETTERS_PER_INCH = 21
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, what it shows in a sentence or two, and its bytes as PNG and PDF."""
+    """A figure that is laid out, what it shows in a sentence or two, and what it was drawn from.
+
+    `cells` says of each cell what it is used for, as `CellOfFigure` has it.
+    """
 
     name: str
     caption: str
-    png: bytes
-    pdf: bytes
+    figure: Figure
+    query: Query
+    cells: list[tuple[Cell, str]]
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture for a screen."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        return self._by(FigureCanvasAgg(self.figure).print_png)
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """The picture for a paper, with letters as Type 42; the same figure gives the same bytes."""
+        from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+        return self._by(FigureCanvasPdf(self.figure).print_pdf, metadata={"CreationDate": None})
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The picture for a page, with letters as text; the same figure gives the same bytes."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        return self._by(FigureCanvasSVG(self.figure).print_svg, metadata={"Date": None})
+
+    @cached_property
+    def marks(self) -> list[Mark]:
+        """The values on it, and where they lie in the SVG."""
+        return marks(self.figure)
+
+    def _by(self, write: Callable[..., None], **options: Any) -> bytes:
+        """What a canvas writes. `savefig` would lay the figure out again each time, which takes longer than writing."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        sink = io.BytesIO()
+        try:
+            with using(self.query.style):
+                write(sink, **options)
+        finally:
+            self.figure.set_dpi(DPI)  # vectors are written at 72
+            FigureCanvasAgg(self.figure)
+        return sink.getvalue()
 
 
-def draw(measured: Sequence[Measured], include_invalid: bool = False) -> list[Drawing]:
-    """Draw every figure that the cells allow; one that cannot be drawn is logged.
+def draw(measured: Sequence[Measured], query: Query | None = None) -> list[Drawing]:
+    """Draw every figure that is asked for and that the cells allow; one that cannot be drawn is logged.
 
     Raises:
-        RecordError: none can be drawn, with the reason of each.
+        RecordError: none can be drawn, with the reason of each; or something is asked for that there is not.
     """
-    import matplotlib as mpl
-
+    query = query or Query()
+    query.check()
     drawn, refused = [], []
-    shown, note = accepted(measured, include_invalid)
-    with mpl.rc_context(STYLE):
+    cells = chosen(measured, query)
+    with using(query.style):
         for name, figure_of in figures().items():
+            if query.only and name not in query.only:
+                continue
             try:
-                if not shown:
-                    raise RecordError(f"no cell is complete and valid ({note})" if note else "no cells")
-                figure, caption = figure_of(shown)
+                if not cells.shown:
+                    raise RecordError(f"no cell is complete and valid ({cells.note})" if cells.note else "no cells")
+                figure, caption = figure_of(cells.shown)
             except RecordError as error:
                 refused.append(f"{name}: {error}")
                 continue
-            drawn.append(finished(name, figure, caption, note))
+            drawn.append(finished(name, figure, caption, cells, query))
     if not drawn:
         raise RecordError(f"no figure can be drawn: {'; '.join(refused)}")
     for reason in refused:
@@ -68,48 +119,55 @@ def draw(measured: Sequence[Measured], include_invalid: bool = False) -> list[Dr
     return drawn
 
 
-def draw_or_why(measured: Sequence[Measured], include_invalid: bool = False) -> tuple[list[Drawing], str]:
+def draw_or_why(measured: Sequence[Measured], query: Query | None = None) -> tuple[list[Drawing], str]:
     """The figures that the cells allow; none, and why, where nothing is valid."""
     try:
-        return draw(measured, include_invalid), ""
+        return draw(measured, query), ""
     except RecordError as error:
         return [], str(error)
 
 
-def save(folder: Path, drawings: Sequence[Drawing]) -> list[Path]:
-    """Write figures to `figures/`, as PNG and PDF."""
+def save(folder: Path, drawings: Sequence[Drawing], kinds: Sequence[Kind] = ("png", "pdf")) -> list[Path]:
+    """Write figures to `figures/`, or to a folder of their style in it: pictures, and the document beside them.
+
+    A picture of another kind that is there already stays where it is of the same data, and is removed where it is not.
+    """
     paths = []
     for drawing in drawings:
-        for suffix, data in ((".png", drawing.png), (".pdf", drawing.pdf)):
-            paths.append(ExperimentFolder(folder).figures / f"{drawing.name}{suffix}")
+        style = drawing.query.style
+        into = ExperimentFolder(folder).figures / ("" if style == DEFAULT_LOOK else style)
+        pictures: dict[str, bytes] = {f"{drawing.name}.{kind}": getattr(drawing, kind) for kind in kinds}
+        beside = sidecar(drawing.name, drawing.caption, drawing.query, drawing.cells, pictures)
+        document = into / f"{drawing.name}.json"
+        others = [f"{drawing.name}.{kind}" for kind in get_args(Kind) if kind not in kinds]
+        beside = with_kept(beside, document, others)
+        text = msgspec.json.format(msgspec.json.encode(beside), indent=2) + b"\n"
+        for name, data in {**pictures, document.name: text}.items():
+            paths.append(into / name)
             write_atomically(paths[-1], data)
     return paths
 
 
-def accepted(measured: Sequence[Measured], include_invalid: bool) -> tuple[list[Measured], str]:
-    """The cells that a figure may show, and a note that names the others and why."""
-    shown, refused = [], []
-    for one in measured:
-        wanted = include_invalid and one.valid is False and not one.cell.damage and one.get(latency.METRIC) is not None
-        if one.valid or wanted:
-            shown.append(one)
-        else:
-            refused.append(f"{one.label} ({one.verdict})")
-    return shown, f"Left out: {', '.join(refused)}." if refused else ""
-
-
-def finished(name: str, figure: Figure, caption: str, note: str) -> Drawing:
+def finished(name: str, figure: Figure, caption: str, cells: Chosen, query: Query) -> Drawing:
     """Put the note under a figure, settle its labels, and make its files."""
-    if note:
-        text = textwrap.fill(note, int(figure.get_figwidth() * _NOTE_LETTERS_PER_INCH))
-        figure.supxlabel(text, fontsize=6.5, color="#555555", x=0.01, ha="left")
-    figure.draw_without_rendering()
+    if _names_an_invalid_cell(figure) and not any(map(is_marked_invalid, figure.axes)):
+        mark_invalid(figure.axes[0], cells.shown)
+    if cells.note:
+        remark(figure, cells.note)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")
     labels.settle(figure)
-    data = {}
-    for kind in ("png", "pdf"):
-        sink = io.BytesIO()
-        undated = {"CreationDate": None} if kind == "pdf" else None
-        figure.savefig(sink, format=kind, dpi=_DPI, facecolor="white", metadata=undated)
-        data[kind] = sink.getvalue()
-    return Drawing(name, f"{caption} {note}".strip(), data["png"], data["pdf"])
+    uses = [(one.cell, "shown") for one in cells.shown] + [(one.cell, "left out") for one in cells.refused]
+    known = {id(cell) for cell, _ in uses}
+    for one in cells.shown:
+        if one.baseline is not None and id(one.baseline.cell) not in known:
+            known.add(id(one.baseline.cell))
+            uses.append((one.baseline.cell, "baseline"))
+    return Drawing(name, f"{caption} {cells.note}".strip(), figure, query, uses)
+
+
+def _names_an_invalid_cell(figure: Figure) -> bool:
+    from matplotlib.text import Text
+
+    return any(isinstance(text, Text) and INVALID in text.get_text() for text in figure.findobj(Text))

@@ -13,8 +13,9 @@ _WIDTH = 120
 _HEAD = """# Metrics
 
 `python -m analysis.metrics > docs/metrics.md` writes this page. Each metric is a file in `analysis/metrics/`. Its
-docstring is its definition here and in `report.html`. `summary.csv` begins with `cell`, `label` and `mode` and ends
-with `valid` and `reasons`. The columns below stand between them, in this order.
+docstring is its definition here and in `report.html`. `summary.csv` begins with `cell`, `label` and the factors of the
+cell, and ends with `compared_with`, `valid` and `reasons` ([results](results.md)). The columns below stand between
+them, in this order.
 """
 
 

@@ -1,15 +1,26 @@
 """Accuracy of the baseline less that of the cell, in points. The baseline is edge-only without exit.
 
-100 · (baseline − cell). Its 95% interval is Student's over the differences of the repeats, each with the baseline's
-same repeat.
+100 · (baseline − cell). Its 95% interval is the wider of two. One is Student's over the differences of the repeats,
+each with the baseline's same repeat. The other is Student's over the differences of the distinct samples, each with
+itself in the same repeats: where every repeat asks for all samples, the repeats agree to the digit, and yet other
+samples would give another drop.
 """
 
 from __future__ import annotations
 
+from analysis.alike import PerSample
 from analysis.metrics import accuracy
-from analysis.metrics.comparison import Compared, compared_columns, compared_line, paired
+from analysis.metrics.comparison import (
+    Compared,
+    around,
+    compared_columns,
+    compared_line,
+    compared_text,
+    paired,
+)
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
+from analysis.stats import over_repeats
 from analysis.texts import number
 
 
@@ -19,7 +30,19 @@ def accuracy_drop(one: Measured) -> Compared | None:
     if own is None or baseline is None:
         return None
     drop = 100 * (baseline.fraction - own.fraction)
-    return paired(drop, own.per_repeat, baseline.per_repeat, lambda mine, theirs: 100 * (theirs - mine))
+    found = paired(drop, own.per_repeat, baseline.per_repeat, _points)
+    half = _over_samples(own.per_sample, baseline.per_sample)
+    return found if found.half is None or half is None or half <= found.half else around(drop, half)
+
+
+def _points(mine: float, theirs: float) -> float:
+    return 100 * (theirs - mine)
+
+
+def _over_samples(own: PerSample, baseline: PerSample) -> float | None:
+    """Half-width of the interval of the mean over distinct samples, each by its mean difference over repeats."""
+    points = 100 * baseline.less(own)
+    return over_repeats(points.tolist()).half if len(points) else None
 
 
 METRIC = Metric(
@@ -30,6 +53,6 @@ METRIC = Metric(
     needs=(accuracy.METRIC,),
     compares=True,
     columns=compared_columns("accuracy_drop_points", "points"),
-    headings=(Heading("drop [points]", lambda found: number(found.value, 2)),),
+    headings=(Heading("drop [points]", lambda found: compared_text(found, lambda value: number(value, 2))),),
     details=lambda found: compared_line("drop", found, lambda value: f"{number(value, 2)} points"),
 )

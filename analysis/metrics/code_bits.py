@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.alike import Alike
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
 from analysis.model import zero_order_bits
 from analysis.texts import number
+
+_KEYS = ("node", "repeat", "request_id")
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,35 @@ def code_bits(one: Measured) -> CodeBits | None:
     """
     if one.cell.manifest.sends != "code":
         return None
-    keys = ["node", "repeat", "request_id"]
-    requests = one.cell.requests[[*keys, "sample_index"]]
-    codes = one.cell.timesteps[[*keys, "timestep", "payload_bytes"]]
+    requests, codes = one.cell.requests, one.cell.columns("timesteps", *_KEYS, "timestep", "payload_bytes")
     codes = codes[codes["payload_bytes"].notna()]
     if codes.empty:
         return None
+    owner = _owner(requests, codes)
+    counts = np.bincount(owner, minlength=len(requests))
+    sent, alike = counts > 0, Alike(requests[counts > 0])
+
+    def mean(values: NDArray[np.float64]) -> float:
+        return alike.mean(np.bincount(owner, values, len(requests))[sent]) / alike.mean(counts[sent])
+
+    bits = mean(8 * codes["payload_bytes"].to_numpy(np.float64))
     least = zero_order_bits(one.cell.manifest.model)
-    codes = codes.assign(
-        codes=1.0,
-        bits=8.0 * codes["payload_bytes"],
-        least=np.nan if least is None else codes["timestep"].map(dict(enumerate(least))),
-    )
-    sums = codes.groupby(keys, as_index=False)[["codes", "bits", "least"]].sum()
-    sums = requests.merge(sums, on=keys)
-    alike = Alike(sums)
-    count = alike.mean(sums["codes"])
-    return CodeBits(alike.mean(sums["bits"]) / count, None if least is None else alike.mean(sums["least"]) / count)
+    return CodeBits(bits, None if least is None else mean(np.asarray(least)[codes["timestep"].to_numpy(np.int64)]))
+
+
+def _owner(requests: pd.DataFrame, codes: pd.DataFrame) -> NDArray[np.int64]:
+    """The request that each code was sent for, by its place among the requests."""
+    nodes = pd.Index(requests["node"].unique())
+    spans = [1 + int(requests[key].max()) for key in ("repeat", "request_id")]
+
+    def numbers(rows: pd.DataFrame) -> NDArray[np.int64]:
+        repeat, request = rows["repeat"].to_numpy(np.int64), rows["request_id"].to_numpy(np.int64)
+        node = nodes.get_indexer(rows["node"]) if len(nodes) > 1 else 0
+        return np.asarray((node * spans[0] + repeat) * spans[1] + request, dtype=np.int64)
+
+    keys = numbers(requests)
+    order = np.argsort(keys)
+    return order[np.searchsorted(keys, numbers(codes), sorter=order)]
 
 
 METRIC = Metric(

@@ -1,15 +1,18 @@
-"""Nominal, per timestep: 32·C·H·W at the split over the bits of the code; blank where no code is sent."""
+"""Nominal, per timestep: 32·C·H·W at the split over the bits of the code; blank where no code is sent.
+
+It is a factor of the cell, and stands among the factors in `summary.csv`.
+"""
 
 from __future__ import annotations
 
+from analysis.factors import nominal_compression
 from analysis.metrics.measured import Measured
-from analysis.metrics.metric import Column, Line, Metric
+from analysis.metrics.metric import Line, Metric
 
 
 def compression(one: Measured) -> float | None:
     """The model's nominal compression; None where no code is sent."""
-    manifest = one.cell.manifest
-    return manifest.model.compression if manifest.sends == "code" else None
+    return nominal_compression(one.cell.manifest)
 
 
 def _details(found: float) -> list[Line]:
@@ -21,6 +24,5 @@ METRIC: Metric[float] = Metric(
     term="compression",
     doc=__doc__,
     of=compression,
-    columns=(Column("compression", "×", lambda found: found),),
     details=_details,
 )

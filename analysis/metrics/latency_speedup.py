@@ -6,10 +6,10 @@ Its 95% interval is Student's over the ratios of the repeats' medians, each with
 from __future__ import annotations
 
 from analysis.metrics import latency
-from analysis.metrics.comparison import Compared, compared_columns, compared_line, paired
+from analysis.metrics.comparison import Compared, compared_columns, compared_line, compared_text, paired
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Heading, Metric
-from analysis.texts import times
+from analysis.texts import significant, times
 
 
 def latency_speedup(one: Measured) -> Compared | None:
@@ -18,7 +18,7 @@ def latency_speedup(one: Measured) -> Compared | None:
     if own is None or baseline is None:
         return None
     medians, theirs = own.p50_per_repeat_ms, baseline.p50_per_repeat_ms
-    return paired(baseline.p50_ms / own.p50_ms, medians, theirs, lambda mine, other: other / mine)
+    return paired(baseline.p50_ms / own.p50_ms, medians, theirs, lambda mine, other: other / mine, none=1.0)
 
 
 METRIC = Metric(
@@ -29,6 +29,6 @@ METRIC = Metric(
     needs=(latency.METRIC,),
     compares=True,
     columns=compared_columns("latency_speedup", "×"),
-    headings=(Heading("speed-up", lambda found: times(found.value)),),
+    headings=(Heading("speed-up of median [×]", lambda found: compared_text(found, significant)),),
     details=lambda found: compared_line("speed-up", found, times),
 )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from analysis.alike import Alike
 from analysis.metrics.metric import Metric
 from testbed.errors import RecordError
 from testbed.record.reader import Cell
@@ -21,13 +22,14 @@ class Measured:
     """A cell and the values of its metrics; None where a metric does not apply or could not be had.
 
     `problems` says what could not be had and why. `baseline` is what the cell is compared with: the same campaign's
-    `edge_only` without exit, which may be the cell itself.
+    `edge_only` without exit, which may be the cell itself. `title` stands in place of the cell's own label.
     """
 
     cell: Cell
     values: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     baseline: Measured | None = None
+    title: str = ""
 
     def get(self, metric: Metric[V]) -> V | None:
         """The value of a metric."""
@@ -46,10 +48,24 @@ class Measured:
             raise RecordError(f"{self.cell.folder}: none of its requests was answered")
         return rows
 
+    @cached_property
+    def alike(self) -> Alike:
+        """Weighs the cell's requests."""
+        return Alike(self.cell.requests)
+
+    @cached_property
+    def alike_answered(self) -> Alike:
+        """Weighs those that were answered.
+
+        Raises:
+            RecordError: none was.
+        """
+        return self.alike if len(self.answered) == len(self.cell.requests) else Alike(self.answered)
+
     @property
     def label(self) -> str:
         """The cell's name for people."""
-        return self.cell.manifest.label
+        return self.title or self.cell.manifest.label
 
     @property
     def emulated(self) -> bool:
@@ -92,7 +108,7 @@ def measure_with(metrics: Sequence[Metric[Any]], cells: Sequence[Cell]) -> list[
 
 
 def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
-    """The first complete baseline on the same data set, backbone and edge, in the file's order."""
+    """The first complete baseline, in the file's order, on the same data set, backbone, weights, edge and scenario."""
     if not one.cell.complete:
         return None
     for other in measured:
@@ -104,26 +120,33 @@ def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
 def _filled(one: Measured, metrics: Sequence[Metric[Any]]) -> Measured:
     if not one.cell.complete:
         return one
+    values, problems = dict(one.values), list(one.problems)
+    # Tables are read into a copy of the cell, which goes when it is measured: a campaign may be larger than memory.
+    filling = replace(one, cell=replace(one.cell), values=values)
     for metric in metrics:
-        one = _with(one, metric)
-    return one
+        _measure(metric, filling, values, problems)
+    return replace(one, values=values, problems=tuple(problems))
 
 
-def _with(one: Measured, metric: Metric[Any]) -> Measured:
-    if metric.name in one.values:
-        return one
+def _measure(metric: Metric[Any], one: Measured, values: dict[str, Any], problems: list[str]) -> None:
+    """Add a metric, and those that it needs, to the values that the cell has so far."""
+    if metric.name in values:
+        return
     for need in metric.needs:
-        one = _with(one, need)
+        _measure(need, one, values, problems)
     try:
-        value, problems = metric.of(one), one.problems
+        values[metric.name] = metric.of(one)
     except RecordError as error:
+        values[metric.name] = None
         # What is missing for one metric is often missing for others, and is told once.
-        known = any(problem in str(error) for problem in one.problems)
-        value, problems = None, one.problems if known else (*one.problems, str(error))
-    return replace(one, values={**one.values, metric.name: value}, problems=problems)
+        if not any(problem in str(error) for problem in problems):
+            problems.append(str(error))
 
 
 def _kin(one: Measured) -> tuple[object, ...]:
     manifest = one.cell.manifest
     edges = tuple(node.id for node in manifest.role("edge"))
-    return manifest.dataset.name, manifest.dataset.variant, manifest.model.backbone, edges
+    scenario = manifest.config.scenario
+    arriving = scenario.kind, scenario.target_qps, scenario.deadline_ms
+    model, dataset = manifest.model, manifest.dataset
+    return dataset.name, dataset.variant, model.backbone, model.weights, edges, arriving

@@ -32,12 +32,18 @@ class Column(Generic[V_contra]):
 class Heading(Generic[V_contra]):
     """A column of the tables for people.
 
-    With `only`, it shows the cells for which that holds, and is left out of a table in which there are none.
+    With `only`, it shows the cells for which that holds, and is left out of a table in which there are none. With
+    `when`, it is left out of a table in which that holds of none of the cells that it would show.
     """
 
     header: str
     text: Callable[[V_contra], str]
     only: Callable[[V_contra], bool] | None = None
+    when: Callable[[V_contra], bool] | None = None
+
+    def shows(self, value: V_contra | None) -> bool:
+        """Whether it says something of a cell with this value."""
+        return value is not None and (self.only is None or self.only(value))
 
 
 def no_lines(_: object) -> list[Line]:

@@ -1,9 +1,10 @@
 """Energy of the edge's arithmetic per answered request on a hypothetical 45 nm chip. Counted, not measured.
 
 4.6 pJ for each multiply-accumulate and 0.9 pJ for each accumulate (float32; Horowitz, ISSCC 2014) that
-SpikingJelly's counters found in the layers which the edge runs, up to the timestep at which each request stopped. No
-memory traffic, no codec, no radio, no idle power. It is 0 where the edge computes nothing. Other papers' op counts may
-be set beside it, the other energies here may not.
+SpikingJelly's counters found in the layers which the edge runs, up to the last timestep that it computed, also where
+an earlier one answered. No memory traffic, no codec, no radio, no idle power. It is 0 where the edge computes nothing.
+A request that the edge answered in place of its cloud costs the whole network; what was computed before the cloud was
+given up is not counted. Other papers' op counts may be set beside it, the other energies here may not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.alike import Alike
+from analysis.fallback import fell_back
 from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Column, Heading, Line, Metric
 from analysis.texts import significant
@@ -35,7 +36,7 @@ class OpCount:
 
 
 def op_count(one: Measured) -> OpCount | None:
-    """Mean over answered requests of the model's energy up to the timestep at which each stopped.
+    """Mean over answered requests of the model's energy up to the last timestep that the edge computed for each.
 
     Raises:
         RecordError: the model's counts do not fit its requests.
@@ -46,18 +47,23 @@ def op_count(one: Measured) -> OpCount | None:
         return None
     name = manifest.mode_facts.edge_part
     part = None if name is None else getattr(counts, name)
-    if part is None:
-        return OpCount(0.0, 0.0, counts.samples, counts.source)
-    rows, alike = one.answered, Alike(one.answered)
-    last = rows["exit_timestep"].to_numpy(dtype=np.int64) - 1
+    rows, alike = one.answered, one.alike_answered
+    alone = fell_back(one.cell, rows)
+    ahead = np.where(alone, 0, rows["wasted_timesteps"].fillna(0).to_numpy(dtype=np.int64))
+    last = rows["exit_timestep"].to_numpy(dtype=np.int64) + ahead - 1
+
+    def mean_mj(energies: str) -> float:
+        pj = np.zeros(len(rows))
+        for chosen, cost in ((~alone, part), (alone, counts.full)):
+            if cost is not None:
+                pj[chosen] = np.asarray(getattr(cost, energies))[last[chosen]]
+        return alike.mean(pj) / PJ_PER_MJ
+
     try:
-        compute, memory = (
-            alike.mean(np.asarray(energies)[last]) / PJ_PER_MJ
-            for energies in (part.energy_compute_pj, part.energy_memory_pj)
-        )
+        compute_mj, memory_mj = mean_mj("energy_compute_pj"), mean_mj("energy_memory_pj")
     except IndexError as error:
         raise RecordError(f"{one.cell.folder}: its model's op_counts do not fit its requests: {error}") from error
-    return OpCount(compute, memory, counts.samples, counts.source)
+    return OpCount(compute_mj, memory_mj, counts.samples, counts.source)
 
 
 def _details(found: OpCount) -> list[Line]:

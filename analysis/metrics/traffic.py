@@ -1,7 +1,7 @@
 """Mean bytes per answered request: the payload that the edge sent, without headers, and what was on the wire.
 
-Wire bytes are the kernel's counters of the data connection, and add headers, ZMTP and TCP/IP. Each repeat counts alike,
-and in it each sample. Blank where nothing is sent.
+Wire bytes are the kernel's counters of the data connection, with what a shaper in its place sent again, and add
+headers, ZMTP and TCP/IP. Each repeat counts alike, and in it each sample. Blank where nothing is sent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def traffic(one: Measured) -> Traffic | None:
     rows = one.answered
     # Counters of the wire are lost with the connection that they are of.
     known = rows[rows["wire_up_bytes"].notna() & rows["wire_down_bytes"].notna()]
-    alike, of_known = Alike(rows), Alike(known)
+    alike = one.alike_answered
+    of_known = alike if len(known) == len(rows) else Alike(known)
     return Traffic(
         payload_up_bytes=alike.mean(rows["payload_up_bytes"]),
         payload_down_bytes=alike.mean(rows["payload_down_bytes"]),
@@ -50,13 +51,16 @@ def _details(found: Traffic) -> list[Line]:
 
 METRIC = Metric(
     name="traffic",
-    term="payload up",
+    term="payload up, wire up",
     doc=__doc__,
     of=traffic,
     columns=(
         Column("payload_up_bytes", "B", lambda found: found.payload_up_bytes),
         Column("wire_up_bytes", "B", lambda found: found.wire_up_bytes),
     ),
-    headings=(Heading("payload up [B]", lambda found: number(found.payload_up_bytes, 1)),),
+    headings=(
+        Heading("mean payload up [B]", lambda found: number(found.payload_up_bytes, 1)),
+        Heading("mean wire up [B]", lambda found: number(found.wire_up_bytes, 1)),
+    ),
     details=_details,
 )

@@ -7,6 +7,7 @@ nothing it had recorded; a line cut short by a full disk or a power loss is the 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +28,7 @@ class RowLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._failed: str | None = None
+        self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -40,23 +42,26 @@ class RowLog:
             DeviceError: the disk took less than all of it.
         """
         # An encoder of its own: one is not to be shared between threads.
-        data = msgspec.json.Encoder().encode_lines(rows)
-        if self._failed is not None:
-            raise DeviceError(self._failed)
-        try:
-            written = os.write(self._fd, data)
-        except OSError as error:
-            self._failed = f"{self.path}: cannot be written: {error.strerror}"
-            raise DeviceError(self._failed) from error
-        if written != len(data):
-            self._failed = f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?"
-            raise DeviceError(self._failed)
+        # A list, since msgspec 0.22 never frees a tuple that it was given here: 9 MB in 100,000 requests.
+        data = msgspec.json.Encoder().encode_lines(list(rows))
+        with self._lock:
+            if self._failed is not None:
+                raise DeviceError(self._failed)
+            try:
+                written = os.write(self._fd, data)
+            except OSError as error:
+                self._failed = f"{self.path}: cannot be written: {error.strerror}"
+                raise DeviceError(self._failed) from error
+            if written != len(data):
+                self._failed = f"{self.path}: only {written} of {len(data)} bytes were written; is the disk full?"
+                raise DeviceError(self._failed)
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def __enter__(self) -> RowLog:
         return self

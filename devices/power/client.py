@@ -18,6 +18,7 @@ from devices.base.errors import DeviceError
 from devices.base.power import Capability
 from devices.power.sampler import SamplerConfig, SamplerReport
 from devices.profile import Profile
+from devices.radios import Radio
 
 
 class PowerSampler:
@@ -32,14 +33,22 @@ class PowerSampler:
 
     @classmethod
     def start(
-        cls, profile: Profile, node: str, out: Path, activity_path: Path, timeout_s: float = 20.0
+        cls,
+        profile: Profile,
+        node: str,
+        out: Path,
+        activity_path: Path,
+        timeout_s: float = 20.0,
+        radio: Radio | None = None,
     ) -> PowerSampler:
         """Start sampling every power source of a profile; samples are appended to `out` as JSON lines.
+
+        `radio` is what the activity file tells the energy of, for the record.
 
         Raises:
             DeviceError: a source cannot be read, or the process was not ready in time.
         """
-        config = SamplerConfig(profile=profile, node=node, out=str(out), activity=str(activity_path))
+        config = SamplerConfig(profile=profile, node=node, out=str(out), activity=str(activity_path), radio=radio)
         process = subprocess.Popen(
             [sys.executable, "-m", "devices.power.sampler"],
             stdin=subprocess.PIPE,

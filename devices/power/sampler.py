@@ -24,6 +24,7 @@ from devices.power.lateness import Lateness, LatenessCounter
 from devices.power.sampled import SampledSource, SourceReport
 from devices.power.source import Surroundings
 from devices.profile import Profile
+from devices.radios import Radio
 
 END_S = 8.0
 """How long a last read may take when the sampling ends; the client waits a little longer than this."""
@@ -36,6 +37,7 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     out: str
     activity: str
+    radio: Radio | None = None
 
 
 class SamplerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ def main() -> int:
         if not config.profile.power:
             raise DeviceError(f"{config.profile.name} has no power source to sample")
         output = RowLog(Path(config.out))
-        surroundings = Surroundings(Path(config.activity), Path(config.profile.root))
+        surroundings = Surroundings(Path(config.activity), Path(config.profile.root), config.radio)
         # One by one, so that those already open are closed when a later one cannot be read.
         for spec in config.profile.power:
             sources.append(SampledSource(spec, config.node, surroundings))  # noqa: PERF401

@@ -9,6 +9,7 @@ import msgspec
 
 from devices.base.power import Capability
 from devices.power.spec import PowerSpec
+from devices.radios import Radio
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -20,10 +21,17 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Surroundings(NamedTuple):
-    """What a source may need beside its spec: the worker's activity file, and where /sys is looked for."""
+    """What a source may need beside its spec.
+
+    Attributes:
+        activity: the worker's file, for a model.
+        root: where /sys is looked for.
+        radio: what the activity file tells the energy of; None where nothing is sent.
+    """
 
     activity: Path
     root: Path = Path("/")
+    radio: Radio | None = None
 
 
 class SelfCheck(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,12 @@
 """Every power source, by the name that profiles use: the testbed's own, and those of plug-ins.
 
-A plug-in is a package with an entry point `NAME = "module:Class"` in the group `testbed.power_sources`. `Class` has
+A plug-in is a package with an entry point `NAME = "module:Class"` in the group `testbed.power_sources`, or a file
+(devices/base/plugins.py). `Class` has
 `Spec`, a `PowerSpec` with `tag="NAME"`, and is constructed and used as `devices.power.source.PowerSource` says.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from devices.base.errors import DeviceError
-from devices.base.plugins import with_plugins
+from devices.base.plugins import called, registry, with_plugins
 from devices.power.emulated import EmulatedSource
 from devices.power.ina import InaSource
 from devices.power.jtop import JtopSource
@@ -38,9 +38,9 @@ OWN: Mapping[str, SourceType] = {
 }
 
 
-@functools.cache
+@registry
 def sources() -> Mapping[str, SourceType]:
-    """Name → source; the packages installed are looked through once in a process.
+    """Name → source; what others add is looked for once.
 
     Raises:
         DeviceError: a plug-in is no power source.
@@ -51,7 +51,7 @@ def sources() -> Mapping[str, SourceType]:
         spec = getattr(source, "Spec", None)
         if not (isinstance(spec, type) and issubclass(spec, PowerSpec) and spec.__struct_config__.tag == name):
             raise DeviceError(
-                f"the plug-in {name!r} of {GROUP} is no power source: its class needs `Spec`, a PowerSpec with "
+                f"{called(GROUP, name)} is no power source: its class needs `Spec`, a PowerSpec with "
                 f"tag={name!r} (docs/extending.md)"
             )
     return found
@@ -79,7 +79,7 @@ def refuse_unknown(spec: PowerSpec) -> None:
     if isinstance(spec, UnknownPower):
         raise wrong(
             f"Invalid value {spec.source!r}: there is {', '.join(sources())}; "
-            "or install the package that adds it (docs/extending.md)",
+            "or name the file that adds it (`plugins`, --plugin), or install its package (docs/extending.md)",
             ".source",
         )
 
@@ -93,6 +93,6 @@ def open_source(spec: PowerSpec, surroundings: Surroundings) -> PowerSource:
     if spec.source not in sources():
         raise DeviceError(
             f"there is no power source {spec.source!r} on this node (there is {', '.join(sources())}); "
-            f"install the package that adds it for {sys.executable}"
+            f"name the file that adds it in `plugins`, or install its package for {sys.executable}"
         )
     return sources()[spec.source](spec, surroundings)

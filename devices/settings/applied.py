@@ -14,7 +14,7 @@ from devices.board import boot_id
 from devices.journal import Journal, Restoration, Undo, left_changed, restore_left_behind
 from devices.machine import Machine
 from devices.profile import Settings
-from devices.settings import governor, gpu_clocks, jetson_clocks, power_mode
+from devices.settings import governor, gpu_clocks, jetson_clocks, power_mode, qdisc
 from devices.settings.setting import Setting
 
 # The power mode first: it limits the clocks and takes CPUs offline. They are undone in the other order.
@@ -32,9 +32,11 @@ def state_folder(root: Path) -> Path:
 
 def undos(machine: Machine) -> dict[str, Undo]:
     """What undoes each kind of change that is made here."""
-    return {
+    made = {
         setting.KIND: Undo(functools.partial(setting.undo, machine), setting.SURVIVES_REBOOT) for setting in SETTINGS
     }
+    # Queues are asked for by a link and not by a profile, but whoever finds them left behind puts them back too.
+    return {**made, qdisc.KIND: Undo(functools.partial(qdisc.undo, machine), qdisc.SURVIVES_REBOOT)}
 
 
 def put_back_left_behind(machine: Machine) -> list[Restoration]:
@@ -93,11 +95,14 @@ class AppliedSettings:
 def unmet(machine: Machine, settings: Settings) -> dict[str, str | None]:
     """Of each setting that is wanted: why it could not be made (None: it could), without making it."""
     reasons: dict[str, str | None] = {}
+    journal = state_folder(machine.root)
+    there = next(path for path in (journal, *journal.parents) if os.access(path, os.F_OK))
+    kept = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     for setting in SETTINGS:
         if (name := setting.wanted(settings)) is not None:
             try:
                 setting.check(machine, settings)
-                reasons[name] = None
+                reasons[name] = None if kept else f"what undoes it cannot be written to {journal}"
             except DeviceError as error:
                 reasons[name] = str(error)
     return reasons

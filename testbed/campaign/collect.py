@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import msgspec
 
 from testbed.errors import DiskError, RecordError
 from testbed.record.documents import AttemptRecord, FailureRecord, Manifest, State, Status
+from testbed.record.late import LATE, InVain, LateRow, in_vain, with_late
 from testbed.record.layout import AttemptFolder, CellFolder
-from testbed.record.log import write_atomically, write_json
+from testbed.record.log import read_rows, write_atomically, write_json
 from testbed.record.reader import look_over, read_cell, read_document
-from testbed.record.schema import SCHEMA_VERSION, ClockRecord
+from testbed.record.resent import RESENT, STREAMS, Again, Request, ResentRow, StreamRow, sent_again, with_resent
+from testbed.record.schema import SCHEMA_VERSION, ClockRecord, RequestRow
 from testbed.record.tables import TABLES, write_table
 from testbed.validity import reasons
 
@@ -51,8 +53,17 @@ def collect_cell(folder: CellFolder) -> Status:
     manifest = read_document(folder.manifest, Manifest)
     found = look(folder, manifest.repeats)
     shown = [repeat.folder for repeat in found if repeat.folder is not None]
+    again, late = _sent_again(shown), _late(shown)
+
+    def whole(rows: Iterable[RequestRow]) -> Iterator[RequestRow]:
+        return with_late(with_resent(rows, again), late)
+
     for table, row_type in TABLES.items():
-        write_table(folder.table(table), row_type, [log for attempt in shown for log in attempt.all_rows(table)])
+        rows = [log for attempt in shown for log in attempt.all_rows(table)]
+        if row_type is RequestRow:
+            write_table(folder.table(table), RequestRow, rows, whole)
+        else:
+            write_table(folder.table(table), row_type, rows)
     logs = [log for attempt in shown for log in attempt.all_rows("events")]
     write_atomically(folder.events, b"".join(map(_whole_lines, logs)))
     write_json(folder.clock, _clock(found))
@@ -89,14 +100,15 @@ def is_whole(folder: CellFolder) -> bool:
     return cell.complete and not cell.damage
 
 
-def with_facts(manifest: Manifest, found: Iterable[Repeat]) -> Manifest:
+def with_facts(manifest: Manifest, found: Sequence[Repeat]) -> Manifest:
     """The manifest with what its nodes said of themselves in the repeats that were measured."""
     told = {repeat.number: repeat.record.nodes for repeat in found if repeat.record is not None}
     nodes = {
         name: msgspec.structs.replace(node, repeats={str(n): nodes[name] for n, nodes in told.items() if name in nodes})
         for name, node in manifest.nodes.items()
     }
-    return msgspec.structs.replace(manifest, nodes=nodes)
+    faults = {str(repeat.number): repeat.record.faults for repeat in found if repeat.record and repeat.record.faults}
+    return msgspec.structs.replace(manifest, nodes=nodes, faults=faults)
 
 
 def _repeat(folder: CellFolder, number: int) -> Repeat:
@@ -123,7 +135,28 @@ def _shortfall(attempt: AttemptFolder, record: AttemptRecord) -> str | None:
         kept = rows.read_bytes().count(b"\n") if rows.exists() else 0
         if kept != measured:
             return f"{node} measured {measured} requests, and {rows} holds {kept}; testbed run measures again"
+    for node, told in sorted(record.nodes.items()):
+        for table, written in sorted(told.finished.written.items()):
+            log = attempt.rows(node, table)
+            size = log.stat().st_size if log.is_file() else 0
+            if size != written:
+                return f"{node} recorded {written} bytes in {log}, which has {size}; testbed run measures again"
     return None
+
+
+def _sent_again(shown: Sequence[AttemptFolder]) -> dict[Request, Again]:
+    """What the shaper sent again of each request's bytes; another repeat may have the same port again."""
+    found: dict[Request, Again] = {}
+    for attempt in shown:
+        streams = (row for log in attempt.all_rows(STREAMS) for row in read_rows(log, StreamRow))
+        resent = (row for log in attempt.all_rows(RESENT) for row in read_rows(log, ResentRow))
+        found |= sent_again(streams, resent)
+    return found
+
+
+def _late(shown: Sequence[AttemptFolder]) -> dict[Request, InVain]:
+    """What came for requests that had ended."""
+    return in_vain(row for attempt in shown for log in attempt.all_rows(LATE) for row in read_rows(log, LateRow))
 
 
 def _clock(found: Iterable[Repeat]) -> ClockRecord:

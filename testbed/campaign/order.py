@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 CellT = TypeVar("CellT")
 
@@ -16,18 +16,22 @@ class Samples(NamedTuple):
     warmup: list[int]
 
 
-def passes(cells: Sequence[CellT], repeats: int, seed: int) -> list[tuple[int, CellT]]:
-    """Repeat after repeat, the cells of each in an order of their own.
+def passes(
+    cells: Sequence[CellT], repeats: int, seed: int, order: Literal["randomised", "as_written"] = "randomised"
+) -> list[tuple[int, CellT]]:
+    """Repeat after repeat, the cells of each in an order of their own, or as they are written.
 
-    What drifts while the campaign runs then touches every cell alike.
+    What drifts while the campaign runs then touches every cell alike, above all where the order is randomised.
     """
+    if order == "as_written":
+        return [(repeat, cell) for repeat in range(repeats) for cell in cells]
     rng = random.Random(seed)  # noqa: S311  (an order, not a secret)
-    order: list[tuple[int, CellT]] = []
+    drawn: list[tuple[int, CellT]] = []
     for repeat in range(repeats):
         shuffled = list(cells)
         rng.shuffle(shuffled)
-        order += [(repeat, cell) for cell in shuffled]
-    return order
+        drawn += [(repeat, cell) for cell in shuffled]
+    return drawn
 
 
 def samples(count: int, wanted: int, warmup: int, *, seed: int, repeat: int) -> Samples:

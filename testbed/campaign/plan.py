@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from devices.base.errors import DeviceError
-from devices.profile import Profile, load_profile
+from devices.links.conditions import Link
+from devices.links.describe import describe
 from testbed.campaign import order, provenance
+from testbed.campaign.asked import Asked, read
 from testbed.campaign.bundles import evaluation_bundle
 from testbed.campaign.collect import Repeat, look
-from testbed.errors import ExperimentError, ModelError
-from testbed.experiment import CellSpec, Experiment, label, load_experiment
+from testbed.errors import ModelError
+from testbed.experiment import CellSpec, Experiment, autoschedule
 from testbed.experiment.exitrule import ExitRule, resolve
+from testbed.experiment.replays import Replay
+from testbed.experiment.scenario import arriving
 from testbed.link.codec import CodecBook, CodecError
 from testbed.modes import facts_of
 from testbed.orchestrator import Participant, taking_part
-from testbed.orchestrator.participants import participants
 from testbed.record.documents import (
     CellDocument,
+    CellLink,
     CodeRef,
+    CooldownDocument,
     DatasetRef,
     Invocation,
     LinkRef,
     Manifest,
     NodeRecord,
-    Role,
     ScenarioDocument,
 )
-from testbed.record.layout import CellFolder, ExperimentFolder, ResultsFolder
+from testbed.record.faults import FaultDocument
+from testbed.record.layout import CellFolder, ExperimentFolder
+from testbed.record.schedules import AutoSchedule
 from testbed.record.schema import SCHEMA_VERSION
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.runtime.bundle import Bundle
 from testbed.runtime.digest import document_digest
 from testbed.snn import artefact
-from testbed.snn.recipe import load_recipe
+from testbed.snn.chunked import chunked
 
 CELL_DIGITS = 10
 
@@ -56,6 +60,23 @@ class PlannedCell:
     artefact: Path
     card: ModelCard
     config: CellDocument
+    link: Link | None = None
+    added: bool = False
+    """Whether it is a baseline that the experiment does not have and needs."""
+
+    def deployed(self) -> tuple[Path, str]:
+        """The artefact that its nodes load, and its hash: its model's, with graphs for the chunks that it has.
+
+        Raises:
+            ModelError: such a graph cannot be made.
+        """
+        auto = self.config.schedule
+        sizes = {size for size in (self.spec.chunks or () if auto is None else auto.sizes) if size > 1}
+        if not sizes:
+            return self.artefact, self.card.hash
+        facts = facts_of(self.spec.mode)
+        folder = chunked(self.artefact, {part for part in (facts.edge_part, facts.cloud_part) if part}, sizes)
+        return folder, load_card(folder).hash
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,8 @@ class Plan:
     bundle: Bundle
     code: CodeRef
     cells: list[PlannedCell]
+    replays: list[Replay] = field(default_factory=list)
+    """Exits that are replayed when all is measured, with places in `cells`."""
 
     @cached_property
     def samples(self) -> int:
@@ -83,14 +106,9 @@ class Plan:
         """The (repeat, cell) pairs that no complete attempt covers, in the order they are run."""
         found = [(cell.cell, repeat) for cell in self.cells for repeat in self.repeats(cell)]
         done = {(repeat.number, cell) for cell, repeat in found if repeat.record is not None}
-        passes = order.passes(self.cells, self.experiment.repeats, self.experiment.seed)
+        experiment = self.experiment
+        passes = order.passes(self.cells, experiment.repeats, experiment.seed, experiment.order)
         return [(repeat, cell) for repeat, cell in passes if (repeat, cell.cell) not in done]
-
-    def seconds_per_repeat(self) -> float | None:
-        """Median duration of the complete attempts; None before there is one."""
-        records = [repeat.record for cell in self.cells for repeat in self.repeats(cell)]
-        seconds = [record.seconds for record in records if record is not None]
-        return statistics.median(seconds) if seconds else None
 
     def opening(self, cell: PlannedCell, invocation: Invocation) -> Manifest:
         """The manifest of a cell before any of its nodes has said anything."""
@@ -102,6 +120,7 @@ class Plan:
         return Manifest(
             schema=SCHEMA_VERSION,
             experiment=self.experiment.name,
+            title=self.experiment.title or "",
             cell=cell.cell,
             label=cell.label,
             mode_facts=facts_of(cell.spec.mode),
@@ -113,7 +132,7 @@ class Plan:
             model=cell.card,
             code=self.code,
             nodes={node.id: node for node in nodes},
-            link=LinkRef(curve=self.experiment.curve),
+            link=LinkRef(requested=None if cell.link is None else describe(cell.link), curve=self.experiment.curve),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             invocation=invocation,
         )
@@ -128,64 +147,87 @@ def make_plan(
     cloud: Path | None = None,
     data: Path | None = None,
 ) -> Plan:
-    """Read an experiment and everything it names; what has to be trained, exported or calibrated is.
+    """Read an experiment and everything it names; what has to be exported, made or calibrated is.
 
     Raises:
         TestbedError: a file says something wrong, or a model or data set is not there.
     """
-    experiment, root = load_experiment(path, overrides), ResultsFolder(results)
-    nodes = _nodes(edge or experiment.nodes.edge, cloud or experiment.nodes.cloud)
-    recipes = {model.recipe for model in experiment.models.values()}
-    if len({load_recipe(recipe).dataset for recipe in recipes}) > 1:
-        raise ExperimentError(f"{path}: the models of one experiment must share their data set")
+    asked = read(path, results, overrides=overrides, edge=edge, cloud=cloud)
     artefacts = {
-        name: artefact.ensure(model.recipe, model.variant, root.models, data)
-        for name, model in experiment.models.items()
+        name: artefact.ensure(model.recipe, model.variant, asked.root.models, data, model.weights)
+        for name, model in asked.experiment.models.items()
     }
-    bundle_folder, bundle = evaluation_bundle(next(iter(recipes)), root.bundles, data)
-    planned = Plan(experiment, root.experiment(experiment.name), nodes, bundle_folder, bundle, provenance.code(), [])
-    for position, spec in enumerate(experiment.cells):
-        folder = artefacts[spec.model]
-        card = load_card(folder)
-        _check_codec(spec, card, folder)
-        rule = resolve(spec, experiment.models[spec.model], root.models, data, card)
-        config = _config(planned, spec, rule, position)
-        cell = _hash(planned, config, card)
-        text = label(spec, card.compression or 32.0)
-        planned.cells.append(PlannedCell(spec, rule, text, cell, planned.folder.cell(cell), folder, card, config))
+    bundle_folder, bundle = evaluation_bundle(asked.data_recipe, asked.root.bundles, data)
+    planned = Plan(
+        asked.experiment, asked.folder, asked.nodes, bundle_folder, bundle, provenance.code(), [], asked.replays
+    )
+    cards = {name: load_card(folder) for name, folder in artefacts.items()}
+    for position, spec in enumerate(asked.specs):
+        cell = plan_cell(asked, planned, position, artefacts[spec.model], cards[spec.model], data)
+        cell.deployed()
+        planned.cells.append(cell)
     return planned
 
 
-def _nodes(edge: Path, cloud: Path) -> list[Participant]:
-    playing: list[tuple[Role, Profile]] = [("edge", _profile(edge)), ("cloud", _profile(cloud))]
-    names = [profile.name for _, profile in playing]
-    if names[0] == names[1]:
-        raise ExperimentError(f"edge and cloud are both named {names[0]!r}; their rows could not be told apart")
-    return participants(playing)
+def plan_cell(
+    asked: Asked, planned: Plan, position: int, folder: Path, card: ModelCard, data: Path | None
+) -> PlannedCell:
+    """One cell of a plan; its model's artefact lies in `folder`. An exit that is not calibrated yet is.
+
+    Raises:
+        TestbedError: its codec or its exit is not one of its model's, or cannot be calibrated.
+    """
+    spec, link = asked.specs[position], asked.links[position]
+    _check_codec(spec, card, folder)
+    model, models = asked.experiment.models[spec.model], asked.root.models
+    rule = resolve(spec, model, models, data, card)
+    schedule = autoschedule.resolve(spec, rule, model, models, data, card)
+    config = _config(planned, spec, rule, schedule, link, position)
+    cell = _hash(planned, config, card)
+    where, added = asked.folder.cell(cell), position < asked.added
+    return PlannedCell(spec, rule, asked.labels[position], cell, where, folder, card, config, link, added)
 
 
-def _profile(path: Path) -> Profile:
-    try:
-        return load_profile(path)
-    except DeviceError as error:
-        raise ExperimentError(str(error)) from error
-
-
-def _config(planned: Plan, spec: CellSpec, rule: ExitRule | None, position: int) -> CellDocument:
+def _config(
+    planned: Plan,
+    spec: CellSpec,
+    rule: ExitRule | None,
+    schedule: AutoSchedule | None,
+    link: Link | None,
+    position: int,
+) -> CellDocument:
     experiment = planned.experiment
     return CellDocument(
         mode=spec.mode,
         model=spec.model,
         codec=spec.codec,
+        window=spec.window,
+        chunks=None if spec.chunks is None else list(spec.chunks),
+        schedule=schedule,
+        fallback=spec.fallback,
+        capture=experiment.capture and "cloud" in facts_of(spec.mode).roles,
         exit=None if rule is None else rule.document,
-        scenario=msgspec.convert(experiment.scenario.model_dump(mode="json"), ScenarioDocument),
+        scenario=_scenario(experiment, spec),
         idle_s=experiment.idle_s,
+        cooldown=None
+        if experiment.cooldown is None
+        else CooldownDocument(within_c=experiment.cooldown.within_c, at_most_s=experiment.cooldown.at_most_s),
         seed=experiment.seed,
         curve=experiment.curve,
         samples=planned.samples,
+        link=None if link is None else CellLink(name=link.name, sha256=link.sha256, shaping=experiment.shaping),
+        faults=[msgspec.convert(fault.model_dump(mode="json"), FaultDocument) for fault in spec.faults],
         position=position,
-        baseline=facts_of(spec.mode).roles == ("edge",) and spec.exit is None,
+        baseline=spec.baseline,
+        again=spec.again,
     )
+
+
+def _scenario(experiment: Experiment, spec: CellSpec) -> ScenarioDocument:
+    shared = msgspec.convert(experiment.scenario.model_dump(mode="json"), ScenarioDocument)
+    own = arriving(spec.scenario, experiment.scenario)
+    kind = own.kind or shared.kind
+    return msgspec.structs.replace(shared, kind=kind, target_qps=own.target_qps, deadline_ms=own.deadline_ms)
 
 
 def _hash(planned: Plan, config: CellDocument, card: ModelCard) -> str:

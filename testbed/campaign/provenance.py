@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import testbed
+from devices.base.plugins import ON_NODES, files, files_on_nodes
+from testbed.errors import CodeChangedError
 from testbed.record.documents import CodeRef
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.version import VERSION
@@ -22,22 +24,24 @@ MEASURES = (
     "testbed/orchestrator",
     "testbed/record/documents.py",
     "testbed/record/exits.py",
+    "testbed/record/faults.py",
+    "testbed/record/late.py",
     "testbed/record/log.py",
     "testbed/record/mode.py",
+    "testbed/record/resent.py",
+    "testbed/record/scenario.py",
+    "testbed/record/schedules.py",
     "testbed/record/schema.py",
     "testbed/runtime",
     "testbed/snn/artefact.py",
-    "testbed/snn/deployable.py",
+    "testbed/snn/chunked.py",
+    "testbed/snn/chunks.py",
     "testbed/snn/deployable.py",
     "testbed/snn/export.py",
-    "testbed/snn/stepgraph.py",
     "testbed/snn/stepgraph.py",
     "testbed/worker",
 )
 """What decides the numbers: all that runs on a node, the order of a repeat, and the export of the networks."""
-
-PLUGINS = ("testbed.codecs", "testbed.modes", "testbed.power_sources")
-"""Groups of entry points whose code runs on a node too."""
 
 
 def code() -> CodeRef:
@@ -54,6 +58,7 @@ def code() -> CodeRef:
         sha256=digest(root),
         commit=git.stdout.strip() or None,
         python=sys.version.split()[0],
+        plugins={path.name: file_digest(path) for path in files()},
     )
 
 
@@ -61,6 +66,26 @@ def digest(root: Path) -> str:
     """The hash of the measuring sources below a folder, and of the modules of plug-ins that measure."""
     sources = [[path.relative_to(root).as_posix(), file_digest(path)] for path in measuring(root)]
     return document_digest([sources, sorted(_plugins())])
+
+
+class Unchanged:
+    """Holds a running campaign to the code that it began with: a `git pull` beside it reaches the next worker."""
+
+    def __init__(self) -> None:
+        self._root = Path(testbed.__file__).parent.parent
+        self._begun = digest(self._root)
+
+    def check(self) -> None:
+        """Look again.
+
+        Raises:
+            CodeChangedError: it is another one now.
+        """
+        if digest(self._root) != self._begun:
+            raise CodeChangedError(
+                f"{self._root}: the code that measures was changed while this ran. Undo that and run it again to go "
+                "on, or run it again as it is to measure anew."
+            )
 
 
 def measuring(root: Path) -> list[Path]:
@@ -72,9 +97,11 @@ def measuring(root: Path) -> list[Path]:
 
 
 def _plugins() -> Iterator[list[str]]:
-    for group in PLUGINS:
+    for group in ON_NODES:
         for point in entry_points(group=group):
             module = find_spec(point.module)
             source = None if module is None or module.origin is None else Path(module.origin)
             release = "" if point.dist is None else point.dist.version
             yield [group, point.name, point.value, release, file_digest(source) if source and source.is_file() else ""]
+    for path in files_on_nodes():
+        yield ["file", path.name, file_digest(path)]

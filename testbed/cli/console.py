@@ -1,16 +1,23 @@
-"""What the terminal shows: errors as one line, progress bars, tables."""
+"""What the terminal shows: results on standard output; errors, notes and progress on standard error.
+
+So `testbed VERB --json > FILE` holds one document and nothing else, however long the verb takes.
+"""
 
 from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import ParamSpec
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +31,35 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, 
 """Whatever is written meets these; they are nobody's mistake."""
 
 console = Console()
+"""What was asked for."""
 errors = Console(stderr=True)
+"""What went wrong; never silenced."""
+notes = Console(stderr=True)
+"""What goes on meanwhile; `--quiet` silences it."""
+
+
+def hush(quiet: bool) -> None:
+    """What `--quiet` does: no notes and no progress; results and errors stay."""
+    notes.quiet = notes.quiet or quiet
+
+
+def watched() -> bool:
+    """Whether somebody sees a line that changes; a log takes only what is new."""
+    return notes.is_terminal and not notes.is_dumb_terminal
+
+
+def note(text: str) -> None:
+    """A line about what goes on; with its time where it goes to a log, such as that of cron or Slurm."""
+    when = "" if watched() else time.strftime("%F %T ")
+    notes.print(f"{when}{text}", highlight=False, markup=False, soft_wrap=True)
+
+
+class Notices(logging.Handler):
+    """What the testbed logs, as notes; above the bars where there are any."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        note(record.getMessage())
 
 
 def complain(message: str, style: str | None = None) -> None:
@@ -51,44 +86,22 @@ def readable(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def progress(*, transient: bool = False) -> Progress:
-    """Bars that say what is done, how much of it, and how long the rest takes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=transient)
+def print_document(document: Mapping[str, Any]) -> None:
+    """What `--json` prints: one JSON document on standard output, indented, in UTF-8.
+
+    Numbers that are not finite have no place in JSON; they become null, as what was not measured is.
+    """
+    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-class Bars:
-    """Progress of a campaign: one bar over its attempts, one over the present attempt."""
-
-    def __init__(self) -> None:
-        self._progress = progress(transient=True)
-        self._all: TaskID | None = None
-        self._one: TaskID | None = None
-        self._title = ""
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def message(self, text: str) -> None:
-        """A line above the bars."""
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def attempt(self, number: int, of: int, title: str) -> None:
-        """An attempt begins."""
-        if self._all is None or self._one is None:
-            self._all = self._progress.add_task("repeats", total=of)
-            self._one = self._progress.add_task(title)
-        self._title = title
-        self._progress.update(self._all, completed=number - 1, total=of)
-
-    def phase(self, name: str, done: int, total: int) -> None:
-        """How far the attempt's present phase is."""
-        if self._one is not None:
-            self._progress.update(self._one, description=f"{self._title}: {name}", completed=done, total=max(total, 1))
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if type(value).__module__ == "numpy":  # a number of a table's row
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -99,6 +112,6 @@ def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         name = Text(header.replace(" ", "\n"))  # not markup: "[ms]" is a unit
         shown.add_column(name, no_wrap=True, justify="right" if number else "left", vertical="bottom")
     for row in rows:
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     wanted = Measurement.get(console, console.options.update(max_width=TABLE_COLUMNS), shown).maximum
     Console(width=max(console.width, wanted)).print(shown)

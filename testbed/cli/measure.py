@@ -1,4 +1,4 @@
-"""Verbs that measure: run, and what a run would do."""
+"""The verb that measures."""
 
 from __future__ import annotations
 
@@ -6,22 +6,35 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, EXIT_FAILED, Bars, complain, console, errors, print_rows, readable
-from testbed.cli.options import Cloud, Data, Edge, ExperimentFile, Results, Set
+from devices.base.plugins import use_files
+from testbed.cli.console import (
+    EXIT_ABORTED,
+    EXIT_FAILED,
+    complain,
+    console,
+    errors,
+    note,
+    print_rows,
+    readable,
+)
+from testbed.cli.options import Cloud, Data, Edge, ExperimentFiles, Results, Set
+from testbed.cli.progress import campaign_progress, working
+from testbed.cli.results import print_headline
+from testbed.errors import TestbedError
 
 if TYPE_CHECKING:
+    from testbed.campaign import Plan
     from testbed.record.documents import Status
 
 
 def run(
-    experiment: ExperimentFile,
+    experiments: ExperimentFiles,
     overrides: Set = None,
     edge: Edge = None,
     cloud: Cloud = None,
@@ -29,66 +42,83 @@ def run(
     results: Results = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="measure all anew, and move what is there aside")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="measure only what is missing, as without it")] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="measure only: no summary, figures and report yet")
+    ] = False,
 ) -> None:
-    """Measure what is missing of an experiment; then its summary, figures and report."""
+    """Measure what is missing of an experiment; then its summary, figures and report. Several go one by one."""
     if fresh and resume:
         raise typer.BadParameter("--fresh measures all anew, --resume only what is missing: give one of them")
-    from testbed.campaign import Campaign, make_plan
+    from testbed.campaign import make_plan
+
+    def planned(path: Path) -> Plan:
+        with working("Preparing models, data and nodes"):
+            return make_plan(path, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
+
+    if len(experiments) == 1:
+        _measure(experiments[0], planned(experiments[0]), fresh, no_report)
+    else:
+        _measure_all(experiments, planned, fresh, no_report)
+
+
+def _measure_all(paths: Sequence[Path], planned: Callable[[Path], Plan], fresh: bool, no_report: bool) -> None:
+    """Several experiments. What cannot be planned is said first, and is a failure in the end; the others are measured.
+
+    Raises:
+        TestbedError: two of them would write to one folder.
+        Exit: not all of them are complete and valid.
+    """
+    plans: dict[Path, Plan] = {}
+    codes: list[int] = []
+    for path in paths:
+        try:
+            plan = planned(path)
+        except TestbedError as error:
+            complain(str(error), style="red")
+            codes.append(EXIT_FAILED)
+            continue
+        for other, its in plans.items():
+            if its.folder == plan.folder:
+                raise TestbedError(f"{path} and {other} are both named {plan.experiment.name}; give one another name")
+        plans[path] = plan
+    for number, (path, plan) in enumerate(plans.items(), start=1):
+        note(f"{number} of {len(plans)}: {plan.experiment.title or plan.experiment.name} ({path})")
+        try:
+            _measure(path, plan, fresh, no_report)
+        except typer.Exit as ended:
+            codes.append(ended.exit_code)
+            if ended.exit_code == EXIT_ABORTED or plan.experiment.on_error == "stop":
+                break
+    if codes:
+        raise typer.Exit(EXIT_ABORTED if EXIT_ABORTED in codes else EXIT_FAILED)
+
+
+def _measure(path: Path, planned: Plan, fresh: bool, no_report: bool) -> None:
+    """One experiment, to its report where one is wanted.
+
+    Raises:
+        Exit: it is not complete and valid.
+    """
+    from testbed.campaign import Campaign
+    from testbed.campaign.present import Present
     from testbed.record.documents import Invocation
 
-    with console.status("Preparing models, data and nodes"):
-        planned = make_plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
+    use_files(planned.experiment.plugins)  # several experiments are planned before the first is measured
     started = time.monotonic()
-    with Bars() as bars:
-        campaign = Campaign(planned, bars, Invocation(argv=sys.argv[1:], file=str(experiment)))
+    with campaign_progress() as shown, Present(shown, planned.folder) as told:
+        campaign = Campaign(planned, told, Invocation(argv=published(sys.argv[1:]), file=str(path)))
         statuses = asyncio.run(_interruptible(campaign, fresh))
     if campaign.begun:
-        console.print(f"Measured in {time.monotonic() - started:.0f} s.")
+        note(f"Measured in {time.monotonic() - started:.0f} s.")
     try:
+        if no_report:
+            note("No summary, figures and report were made; the same command without --no-report makes them.")
+            return
         readable(_analyse)(planned.folder.path)
+        if planned.replays:
+            readable(_replay)(planned)
     finally:
-        _exit_for(statuses)
-
-
-def plan(
-    experiment: ExperimentFile,
-    overrides: Set = None,
-    edge: Edge = None,
-    cloud: Cloud = None,
-    data: Data = None,
-    results: Results = Path("results"),
-) -> None:
-    """Show the cells of an experiment, what is measured already and about how long the rest takes."""
-    from testbed.campaign import make_plan
-    from testbed.campaign.aside import others
-
-    planned = make_plan(experiment, results, overrides=tuple(overrides or ()), edge=edge, cloud=cloud, data=data)
-    repeats = planned.experiment.repeats
-    table = Table("cell", "what", "model", "measured repeats", box=None)
-    for cell in planned.cells:
-        done = sum(repeat.record is not None for repeat in planned.repeats(cell))
-        table.add_row(cell.cell, cell.label, cell.card.name, f"{done} of {repeats}")
-    console.print(table)
-    missing, of = len(planned.missing()), len(planned.cells) * repeats
-    other = others(planned.folder, {cell.cell for cell in planned.cells})
-    console.print(f"{missing} repeats to measure, {of - missing} measured, in {planned.folder.path}", soft_wrap=True)
-    for line in would_do(missing, of, len(other)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    seconds = planned.seconds_per_repeat()
-    if missing and seconds is not None:
-        console.print(f"About {missing * seconds / 60:.1f} min left, at {seconds:.1f} s for a repeat measured so far.")
-
-
-def would_do(missing: int, of: int, others: int) -> Iterator[str]:
-    """What each way to run this plan would do."""
-    if missing:
-        yield f"testbed run: measures {'these' if missing == of else 'the missing'} {missing} repeats"
-    else:
-        yield "testbed run: measures nothing; makes summary, tables, figures and report again"
-    if others:
-        yield f"             and first moves {others} cells of another configuration, code or device aside"
-    if missing < of:
-        yield f"testbed run --fresh: moves everything aside and measures all {of} repeats anew"
+        exit_for({f"{one.label} ({one.cell})": status for one, status in zip(planned.cells, statuses, strict=True)})
 
 
 async def _interruptible(campaign: Any, fresh: bool) -> list[Status]:
@@ -103,19 +133,55 @@ def _analyse(folder: Path) -> None:
     from analysis.publish import publish
     from testbed.record.reader import read_campaign
 
-    with console.status("Drawing figures and writing the report"):
+    with working("Drawing figures and writing the report"):
         made = publish(folder, read_campaign(folder, complain))
     print_rows(*made.table)
+    print_headline(made.measured)
     console.print(f"{made.summary}  {folder / 'figures'}/  {made.report}", highlight=False, soft_wrap=True)
 
 
-def _exit_for(statuses: list[Status]) -> None:
-    """Exit code 0 only for what is complete and valid."""
-    if all(status.state == "complete" and status.valid for status in statuses):
+def _replay(planned: Plan) -> None:
+    """The exits that were not measured, decided over the timesteps that were."""
+    import pandas as pd
+
+    from analysis.replay import curves
+    from testbed.cli.replay import frame_of
+    from testbed.record.log import write_atomically
+    from testbed.record.reader import read_cell
+
+    frames = []
+    for replay in planned.replays:
+        cell = read_cell(planned.cells[replay.position].folder.path)
+        found, refused = curves([cell], replay.policy, replay.accumulate, replay.thresholds)
+        for line in refused:
+            complain(line)
+        if found:
+            frames.append(frame_of(found).assign(policy=replay.policy, accumulate=replay.accumulate))
+    if frames:
+        target = planned.folder.path / "replay.csv"
+        write_atomically(target, pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n").encode())
+        console.print(f"exits that were replayed: {target}", highlight=False, soft_wrap=True)
+
+
+def exit_for(statuses: Mapping[str, Status]) -> None:
+    """Exit code 0 only for what is complete and valid; else each reason with the cell that it is about."""
+    if all(status.state == "complete" and status.valid for status in statuses.values()):
         return
-    for status in statuses:
+    for cell, status in statuses.items():
+        verdict = "invalid" if status.state == "complete" else status.state
         for reason in status.reasons:
-            errors.print(f"{status.state}: {reason}", highlight=False, markup=False, soft_wrap=True)
-    if any(status.state == "failed" for status in statuses):
-        raise typer.Exit(EXIT_FAILED)
-    raise typer.Exit(EXIT_ABORTED if any(status.state == "aborted" for status in statuses) else EXIT_FAILED)
+            errors.print(f"{cell}: {verdict}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    states = {status.state for status in statuses.values()}
+    raise typer.Exit(EXIT_ABORTED if "aborted" in states and "failed" not in states else EXIT_FAILED)
+
+
+def published(argv: Sequence[str]) -> list[str]:
+    """The command as the manifest keeps it: without `--results`, a folder of this machine that decides no number."""
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--results":
+            next(words, None)
+        elif not word.startswith("--results="):
+            kept.append(word)
+    return kept

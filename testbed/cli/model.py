@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, complain, console, print_rows, progress
-from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, RecipeFile, Results, check_exit
+from testbed.cli.console import EXIT_ABORTED, complain, console, hush, print_rows
+from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, Plugins, RecipeFile, Results, check_exit
+from testbed.cli.progress import training, working
 from testbed.record.layout import ResultsFolder
+from testbed.snn.architecture import Weights
 
 
 def train(
@@ -35,18 +37,11 @@ def train(
     from testbed.snn.recipe import describe, load_recipe
 
     console.quiet = not is_first_process()
+    hush(console.quiet)
     spec, models = load_recipe(recipe), ResultsFolder(results).models
     for line in describe(spec):
         console.print(line, highlight=False)
-    with progress() as bar:
-        task = bar.add_task("preparing", total=None)
-
-        def report(now: Any) -> None:
-            text = (
-                f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
-            )
-            bar.update(task, description=text, completed=now.step, total=now.steps)
-
+    with training() as report:
         hardware = Hardware(accelerator, devices or "auto", nodes)
         try:
             folders = run_training(
@@ -79,6 +74,7 @@ def evaluate(
     data: Data = None,
     results: Results = Path("results"),
     drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
+    int8: Annotated[bool, typer.Option("--int8", help="the int8 form too, beside the float one")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="write models.csv and models.md here")
     ] = None,
@@ -87,10 +83,11 @@ def evaluate(
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
 
+    forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
     rows = []
     for recipe in recipes:
-        with console.status(f"Evaluating {recipe}"):
-            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop)
+        with working(f"Evaluating {recipe}"):
+            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms)
     print_rows(*table(rows))
     if out is not None:
         for path in write_rows(rows, out):
@@ -109,6 +106,8 @@ def calibrate(
     full: Annotated[
         bool, typer.Option("--full", help="the uncompressed backbone, for edge_only cells, not the split network")
     ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="the form with 8-bit weights")] = False,
+    plugins: Plugins = None,
     data: Data = None,
     results: Results = Path("results"),
 ) -> None:
@@ -121,13 +120,14 @@ def calibrate(
     settings = Settings(
         network="full" if full else "split",
         drop=drop,
-        policy=policy,  # type: ignore[arg-type]
+        policy=policy,
         accumulate=accumulate,  # type: ignore[arg-type]
         per_timestep=per_timestep,
     )
-    with console.status("Running the validation samples"):
-        ensure(recipe, variant, ResultsFolder(results).models, data)
-        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings)
+    with working("Running the validation samples"):
+        weights: Weights = "int8" if int8 else "float"
+        ensure(recipe, variant, ResultsFolder(results).models, data, weights)
+        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings, weights)
     print_rows(*calibration_rows(found))
     kept = found.validation
     console.print(

@@ -7,9 +7,13 @@ from typing import Annotated, get_args
 
 import typer
 
+from devices.base.plugins import use_files
+from testbed.cli.console import readable
 from testbed.errors import TestbedError
 
-ExperimentFile = Annotated[Path, typer.Argument(help="an experiments/*.yaml", metavar="EXPERIMENT.yaml")]
+ExperimentFiles = Annotated[
+    list[Path], typer.Argument(help="one experiments/*.yaml, or several", metavar="EXPERIMENT.yaml…")
+]
 RecipeFile = Annotated[Path, typer.Argument(help="an experiments/train/*.yaml", metavar="RECIPE.yaml")]
 ResultsFolder = Annotated[Path, typer.Argument(help="the results of one experiment", metavar="RESULTS/EXPERIMENT")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a key of the file")]
@@ -20,8 +24,28 @@ Data = Annotated[
     typer.Option("--data", metavar="PATH", help="where the data set lies: folder or archive (docs/datasets.md)"),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="where results are kept")]
-ExitPolicy = Annotated[str, typer.Option("--policy", help="max_softmax, entropy or margin")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON document (docs/json.md); progress goes to standard error")
+]
+ExitPolicy = Annotated[str, typer.Option("--policy", help="max_softmax, entropy, margin, or one of a plug-in")]
 ExitAccumulate = Annotated[str, typer.Option("--accumulate", help="mean or sum of the logits; sums sharpen with t")]
+
+
+def _use(paths: list[Path] | None) -> list[Path] | None:
+    readable(use_files)(paths or [])
+    return paths
+
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_use,
+        help="a file that adds something, as in an experiment's `plugins`; may be given several times",
+    ),
+]
+"""What these files add is in use once the command line is read."""
 
 
 def check_exit(policy: str, accumulate: str) -> None:
@@ -30,8 +54,8 @@ def check_exit(policy: str, accumulate: str) -> None:
     Raises:
         TestbedError: there is none of that name.
     """
-    from testbed.record.exits import Accumulate, Policy
+    from testbed.record.exits import Accumulate, policy_names
 
-    if policy not in get_args(Policy) or accumulate not in get_args(Accumulate):
-        policies, ways = " or ".join(get_args(Policy)), " or ".join(get_args(Accumulate))
+    if policy not in policy_names() or accumulate not in get_args(Accumulate):
+        policies, ways = " or ".join(policy_names()), " or ".join(get_args(Accumulate))
         raise TestbedError(f"no exit policy {policy} of the {accumulate}: --policy {policies}, --accumulate {ways}")

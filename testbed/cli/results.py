@@ -1,20 +1,21 @@
-"""Verbs over results that are there: tables, figures, the report, other exit policies."""
+"""Verbs over results that are there: tables, figures, the report."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from testbed.cli.console import EXIT_FAILED, complain, console, print_rows
-from testbed.cli.options import ExitAccumulate, ExitPolicy, ResultsFolder, check_exit
+from devices.base.plugins import files
+from testbed.cli.console import EXIT_FAILED, complain, console, note, print_document, print_rows
+from testbed.cli.options import AsJson, Plugins, ResultsFolder
 from testbed.errors import TestbedError
 
 if TYPE_CHECKING:
+    from analysis.metrics.measured import Measured
     from testbed.record.reader import Cell
 
 Shown = Annotated[
@@ -24,33 +25,117 @@ Shown = Annotated[
 IncludeInvalid = Annotated[bool, typer.Option("--include-invalid", help="draw cells that missed a validity gate")]
 
 
-def show(folder: Shown) -> None:
+def show(folder: Shown, plugins: Plugins = None, as_json: AsJson = False) -> None:
     """Print the table of an experiment's results, or what a model artefact is."""
     from analysis.metrics.registry import measure
     from analysis.model import describe_model
     from analysis.tables import table
     from testbed.runtime.artefact import CARD_NAME, load_card
 
-    if (folder / CARD_NAME).exists():
+    if as_json:
+        _show_document(folder)
+    elif (folder / CARD_NAME).exists():
         for headers, rows in describe_model(load_card(folder)):
             print_rows(headers, rows)
     else:
         with _cells(folder) as cells:
-            print_rows(*table(measure(cells)))
+            measured = measure(cells)
+            print_rows(*table(measured))
+            print_headline(measured)
 
 
-def figures(folder: ResultsFolder, include_invalid: IncludeInvalid = False) -> None:
+def print_headline(measured: Sequence[Measured]) -> None:
+    """The paper's claims beside the numbers of a campaign, and what it can resolve; nothing where no cell stands."""
+    from analysis.headline import headlines
+    from analysis.headline_table import cells_and_resolution, headline_table
+
+    if found := headlines(measured):
+        console.print()
+        print_rows(*headline_table(found))
+        for line in cells_and_resolution(found):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_document(folder: Path) -> None:
+    from msgspec import to_builtins
+
+    from analysis.headline import headlines
+    from analysis.headline_table import headline_document
+    from analysis.metrics.registry import measure, metrics
+    from analysis.summary import summary_row
+    from testbed.runtime.artefact import CARD_NAME, load_card
+
+    if (folder / CARD_NAME).exists():
+        print_document({"model": to_builtins(load_card(folder))})
+    else:
+        with _cells(folder) as cells:
+            measured = measure(cells)
+            rows = [summary_row(one, metrics()) for one in measured]
+            print_document({"cells": rows, "headline": headline_document(headlines(measured))})
+
+
+def figures(
+    folder: ResultsFolder,
+    style: Annotated[str, typer.Option("--style", help="ieee, ieee-wide, acm or slide")] = "ieee-wide",
+    only: Annotated[str, typer.Option("--only", metavar="NAME,...", help="draw these figures alone")] = "",
+    cells: Annotated[
+        list[str] | None,
+        typer.Option("--cells", metavar="ID|PATTERN", help="show these cells alone, by id or by label as in a shell"),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--labels", metavar="ID|LABEL=NAME", help="call a cell so in the figures"),
+    ] = None,
+    include_invalid: IncludeInvalid = False,
+    plugins: Plugins = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="draw nothing; say which figures no longer follow from the results")
+    ] = False,
+) -> None:
     """Draw the figures of an experiment's results."""
+    from analysis.figures.choose import Query
     from analysis.figures.drawing import draw, save
     from analysis.metrics.registry import measure
 
-    with _cells(folder) as cells:
-        for path in save(folder, draw(measure(cells), include_invalid)):
-            console.print(str(path), highlight=False)
+    if check:
+        _check_figures(folder)
+        return
+    query = Query(
+        style=style,
+        only=[name.strip() for name in only.split(",") if name.strip()],
+        cells=cells or [],
+        labels=dict(_renamed(text) for text in labels or []),
+        include_invalid=include_invalid,
+    )
+    query.check()
+    with _cells(folder) as found:
+        for path in save(folder, draw(measure(found), query)):
+            console.print(str(path), highlight=False, soft_wrap=True)
 
 
-def tables(folder: ResultsFolder) -> None:
-    """Write summary.csv, and the table as Markdown and LaTeX."""
+def _check_figures(folder: Path) -> None:
+    from analysis.figures.sidecar import check
+
+    found = check(folder)
+    for path, reasons in found.items():
+        for reason in reasons:
+            complain(f"{path}: {reason}", style="red")
+    stale = sum(bool(reasons) for reasons in found.values())
+    console.print(f"{len(found) - stale} of {len(found)} figures follow from the results.", highlight=False)
+    if stale:
+        complain("testbed figures draws them again", style="red")
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    old, equals, new = text.rpartition("=")
+    if not equals or not old or not new:
+        raise TestbedError(f"--labels {text}: expected a cell's id or label, =, and what to call it")
+    return old, new
+
+
+def tables(folder: ResultsFolder, plugins: Plugins = None) -> None:
+    """Write summary.csv, the headline beside the paper's claims, and the tables, as Markdown and LaTeX."""
     from analysis.metrics.registry import measure
     from analysis.summary import write_summary
     from analysis.tables import write_tables
@@ -61,7 +146,7 @@ def tables(folder: ResultsFolder) -> None:
             console.print(str(path), highlight=False)
 
 
-def report(folder: ResultsFolder) -> None:
+def report(folder: ResultsFolder, plugins: Plugins = None) -> None:
     """Write report.html: one file with tables, figures, and how sure they are."""
     from analysis.figures.drawing import draw_or_why
     from analysis.metrics.registry import measure
@@ -70,30 +155,6 @@ def report(folder: ResultsFolder) -> None:
     with _cells(folder) as cells:
         measured = measure(cells)
         console.print(str(write_report(folder, measured, *draw_or_why(measured))), highlight=False)
-
-
-def replay(
-    folder: Annotated[Path, typer.Argument(help="a cell measured without exit", metavar="RESULTS/EXPERIMENT/CELL")],
-    threshold: Annotated[
-        list[str],
-        typer.Option(
-            "--threshold", help="α, or one for each timestep but the last as 0.99,0.9,0.8; may be given several times"
-        ),
-    ],
-    policy: ExitPolicy = "max_softmax",
-    accumulate: ExitAccumulate = "mean",
-) -> None:
-    """Apply an exit policy to recorded timesteps, without hardware."""
-    from analysis.replay import replay as run_replay
-    from testbed.record.reader import read_cell
-
-    check_exit(policy, accumulate)
-    alphas = [_alphas(text) for text in threshold]
-    outcome = run_replay(read_cell(folder), policy, accumulate, alphas)  # type: ignore[arg-type]
-    table = Table("threshold", "accuracy", "mean exit timestep", box=None)
-    for text, row in zip(threshold, outcome.itertuples(), strict=True):
-        table.add_row(text, f"{row.accuracy:.4f}", f"{row.mean_exit_timestep:.2f}")
-    console.print(table)
 
 
 @contextlib.contextmanager
@@ -107,14 +168,9 @@ def _cells(folder: Path) -> Iterator[list[Cell]]:
     finally:
         for line in damaged:
             complain(line, style="red")
+    lacking = {name for cell in cells for name in cell.manifest.code.plugins} - {path.name for path in files()}
+    if lacking:
+        note(f"Measured with {', '.join(sorted(lacking))}: --plugin FILE.py brings what such a file adds here.")
     yield cells
     if damaged:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _alphas(text: str) -> float | list[float]:
-    try:
-        values = [float(value) for value in text.split(",")]
-    except ValueError as error:
-        raise TestbedError(f"--threshold {text}: expected a number, or numbers as 0.99,0.9,0.8") from error
-    return values if "," in text else values[0]

@@ -16,8 +16,9 @@ from testbed.data import zips
 from testbed.data.cache import prepared
 from testbed.data.disk import exists, is_folder, status, walk
 from testbed.data.files import IMAGE_SUFFIXES, Listing, list_files
-from testbed.data.images import decoded
+from testbed.data.images import FITS, decoded
 from testbed.data.samples import Dataset, Samples, split_samples
+from testbed.data.size import shown
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
 from testbed.data.tars import tarred
@@ -59,9 +60,9 @@ def caltech101(spec: DatasetSpec) -> Dataset:
     counts = np.bincount(listing.labels)
     whole = f"{len(listing)} of {IMAGES[spec.classes or 'all']} images"
     listing = listing.at_most(spec.max_per_class, spec.seed)
-    found = decoded(listing, spec.image_size, spec.channels)
+    found = decoded(listing, spec.image_size, spec.channels, spec.fit)
     name = "Caltech-101" + (" (10 classes)" if spec.classes == 10 else "")
-    size = f"{spec.channels}x{spec.image_size}x{spec.image_size}"
+    size = f"{spec.channels}x{shown(spec.image_size)}{FITS.get(spec.fit, '')}"
     variant = "; ".join([size, form, f"{whole}, up to {counts.max()} a class", *listing.notes, *found.notes])
     return split_samples(name, variant, listing.classes, Samples(found.images, listing.labels), spec)
 

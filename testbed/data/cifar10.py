@@ -16,6 +16,7 @@ from testbed.data.cache import mapped, new_array, prepared
 from testbed.data.disk import exists, status
 from testbed.data.images import fit
 from testbed.data.samples import Dataset, Samples, at_most, split_samples
+from testbed.data.size import shown
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
 from testbed.data.tars import tarred
@@ -52,7 +53,7 @@ def cifar10(spec: DatasetSpec) -> Dataset:
     def make(folder: Path) -> dict[str, int]:
         ARCHIVE.verify(archive)
         records = _records(archive)
-        shape = (len(records), spec.channels, spec.image_size, spec.image_size)
+        shape = (len(records), spec.channels, *spec.size)
         images = new_array(folder / "images.npy", shape)
         for position, record in enumerate(records):
             picture = Image.fromarray(record[1:].reshape(3, 32, 32).transpose(1, 2, 0))
@@ -67,7 +68,7 @@ def cifar10(spec: DatasetSpec) -> Dataset:
     kept = np.concatenate(
         [part[at_most(labels[part], spec.max_per_class, spec.seed)] for part in map(np.flatnonzero, (~test, test))]
     )
-    variant = f"{spec.channels}x{spec.image_size}x{spec.image_size}; binary version, MD5 verified"
+    variant = f"{spec.channels}x{shown(spec.image_size)}; binary version, MD5 verified"
     return split_samples("CIFAR-10", variant, CLASSES, Samples(images, labels).take(kept), spec, test[kept])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.data import caltech101, cifar10, recorded, stills
+from testbed.data import caltech101, cifar10, eventfolder, own, recorded, stills
 from testbed.data.files import source_digest as files_digest
 from testbed.data.samples import Dataset, Samples
 from testbed.data.spec import DatasetSpec
@@ -21,9 +21,12 @@ LOADERS: dict[str, Callable[[DatasetSpec], Dataset]] = {
     "caltech101": caltech101.caltech101,
     "cifar10_dvs": recorded.cifar10_dvs,
     "n_caltech101": recorded.n_caltech101,
+    "event_folder": eventfolder.event_folder,
+    "import": own.own,
 }
 
-NEEDS_NO_FILES = ("digits", "digits_dvs")
+NEEDS_NO_FILES = ("digits", "digits_dvs", "import")
+"""Data sets that may do without --data; of data of one's own only their function knows."""
 
 
 def load(spec: DatasetSpec, data: Path | None = None) -> Dataset:
@@ -42,4 +45,4 @@ def source_digest(spec: DatasetSpec, data: Path | None = None) -> str | None:
         DataError: there is no such source.
     """
     path = data or spec.path
-    return None if path is None or spec.name in NEEDS_NO_FILES else files_digest(path)
+    return None if path is None or spec.name.startswith("digits") else files_digest(path)

@@ -23,8 +23,8 @@ from testbed.data.samples import at_most
 from testbed.errors import DataError
 from testbed.runtime.digest import document_digest
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-OTHER_IMAGES = (".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jpe", ".jfif", ".jp2", ".avif", ".heic", ".npy")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+OTHER_IMAGES = (".gif", ".ppm", ".pgm", ".pbm", ".jpe", ".jfif", ".jp2", ".avif", ".heic", ".npy")
 """Endings of images that are not read; they are counted, so that nothing goes missing without a word."""
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,10 @@ from testbed.data.cache import counts, mapped, new_array, prepared, said
 from testbed.data.caltech101 import in_form
 from testbed.data.disk import exists, is_folder, walk
 from testbed.data.files import Listing, contents, list_files
-from testbed.data.recordings import AEDAT_READER, SAID, Parser, frame_all, read_aedat, read_atis
+from testbed.data.framing import SAID, Parser, frame_all
+from testbed.data.recordings import AEDAT_READER, read_aedat, read_atis
 from testbed.data.samples import Dataset, Samples, split_samples
+from testbed.data.size import shown
 from testbed.data.sources import Archive, missing
 from testbed.data.spec import DatasetSpec
 from testbed.errors import DataError
@@ -142,14 +144,14 @@ def _framed(
     def make(folder: Path) -> dict[str, int]:
         for archive, path in verify:
             archive.verify(path)
-        shape = (len(listing), frames_number, 2, size, size)
+        shape = (len(listing), frames_number, 2, *spec.size)
         frames = new_array(folder / "frames.npy", shape)
         return {"recordings": len(frames), **frame_all(contents(listing), frames, parse, sensor, split_by)}
 
     folder = prepared(f"frames-{spec.name}", made_from, make)
     frames = mapped(folder / "frames.npy")
     height, width = sensor
-    reduced = "" if sensor == (size, size) else f", coordinates divided to {size}x{size}"
+    reduced = "" if sensor == spec.size else f", coordinates divided to {shown(size)}"
     source = "archives, MD5 verified" if verify else "extracted files, counted"
     form = f"recorded events, {sensor_name} {width}x{height}{reduced}; {source}; {frames_number} frames by {split_by}"
     variant = "; ".join([form, *listing.notes, *said(counts(folder), SAID)])

@@ -1,21 +1,14 @@
-"""Recordings of events: reading and writing their file formats, and cutting them into frames.
+"""Recordings of events: reading and writing the formats of N-MNIST and of AER-DAT 2.0.
 
 Events are what SpikingJelly's parsers give: ATIS 40-bit (N-MNIST, N-Caltech101 and our simulated recordings) and
 AER-DAT 2.0 (CIFAR10-DVS); a test holds ours to them. What those take on trust is done here as the formats have it:
-overflow markers, events that are no pixels, headers that are no UTF-8, clocks that begin anew. SpikingJelly's frame
-integrator is not used: it raises IndexError where an interval of time holds no event; a test holds ours to it
-everywhere else.
+overflow markers, events that are no pixels, headers that are no UTF-8, clocks that begin anew.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +35,6 @@ format), and jAER's special events the sign. Other bits are of other chips."""
 AEDAT_READER = 2
 """Goes up when other events are read from AER-DAT files; 2 leaves out what is no pixel's and reads any header."""
 
-SAID = {
-    "no_pixel": "events left out that are of no pixel",
-    "unordered": "recordings with times out of order, put in order",
-    "wrapped": "recordings whose clock began anew, taken as going on",
-}
-"""What the counts of `frame_all` say in a variant."""
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -62,6 +48,8 @@ class Recording:
         no_pixel: how many events were left out since they are of no pixel.
         unordered: whether times went back in the file.
         wrapped: whether the clock came to its end and began anew.
+        offset: byte of each event's record in its file (of a compressed packet, where that begins); None if not of one.
+        went_back: the byte of the first event that is earlier than the one before it; None where none is.
     """
 
     t: NDArray[np.int64]
@@ -71,12 +59,13 @@ class Recording:
     no_pixel: int = 0
     unordered: bool = False
     wrapped: bool = False
+    offset: NDArray[np.int64] | None = None
+    went_back: int | None = None
 
     def __len__(self) -> int:
         return len(self.t)
 
 
-Parser = Callable[[Path], Recording]
 Columns = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -87,13 +76,14 @@ def read_atis(path: Path) -> Recording:
         DataError: it is cut short or empty.
     """
     t, x, y, p = _atis_columns(path)
+    offset = ATIS_EVENT_BYTES * np.arange(len(t))
     marker = y == MARKER_Y
     if marker.any():
         t = t + MARKER_US * np.cumsum(marker)
-        t, x, y, p = t[~marker], x[~marker], y[~marker], p[~marker]
+        t, x, y, p, offset = t[~marker], x[~marker], y[~marker], p[~marker], offset[~marker]
     if not len(t):
         raise DataError(f"{path}: holds no events; was it written whole?")
-    return _in_order((t, x, y, p), ATIS_TIME_BITS)
+    return in_order((t, x, y, p), ATIS_TIME_BITS, offset)
 
 
 def read_simulated(path: Path) -> Recording:
@@ -102,14 +92,16 @@ def read_simulated(path: Path) -> Recording:
     Raises:
         DataError: it is cut short.
     """
-    return _in_order(_atis_columns(path), ATIS_TIME_BITS)
+    columns = _atis_columns(path)
+    return in_order(columns, ATIS_TIME_BITS, ATIS_EVENT_BYTES * np.arange(len(columns[0])))
 
 
 def _atis_columns(path: Path) -> Columns:
     content = read(path)
     if len(content) % ATIS_EVENT_BYTES:
         raise DataError(
-            f"{path}: {len(content)} bytes are no whole number of 40-bit events; the recording is cut short"
+            f"{path}: {len(content)} bytes are no whole number of 40-bit events; the recording is cut short at byte "
+            f"{len(content) // ATIS_EVENT_BYTES * ATIS_EVENT_BYTES}"
         )
     columns = np.frombuffer(content, np.uint8).reshape(-1, ATIS_EVENT_BYTES).astype(np.int64).T
     t = (columns[2] & 127) << 16 | columns[3] << 8 | columns[4]
@@ -122,26 +114,35 @@ def read_aedat(path: Path) -> Recording:
     Raises:
         DataError: it is of another version or sensor, cut short, or holds no events.
     """
-    content = read(path)
-    if not content.startswith(b"#!AER-DAT2.0"):
-        raise DataError(f"{path}: not an AER-DAT 2.0 recording (it begins with {content[:16]!r})")
-    start, chip = _after_header(content, path)
-    if (len(content) - start) % AEDAT_EVENT_BYTES:
-        raise DataError(
-            f"{path}: {len(content) - start} bytes after the header are no whole number of 64-bit events; "
-            "the recording is cut short"
-        )
-    address, t = np.frombuffer(content, ">u4", offset=start).astype(np.int64).reshape(-1, 2).T
+    address, t, offset, chip = aedat_events(read(path), path)
     pixel = address <= AEDAT_PIXEL
     strange = (address > AEDAT_EXTERNAL | AEDAT_PIXEL) & (address < AEDAT_SPECIAL)
     if np.count_nonzero(strange) > np.count_nonzero(pixel):
         raise DataError(f"{path}: most addresses are beyond the pixels of a DVS128; recorded by another chip ({chip})?")
     if not pixel.any():
         raise DataError(f"{path}: holds no events of pixels; was it written whole?")
-    address, t = address[pixel], t[pixel]
+    address, t, offset = address[pixel], t[pixel], offset[pixel]
     # The sensor counts rows and columns from the other corner, turned, and sets the last bit for OFF.
     x, y, p = 127 - (address >> 8 & 127), 127 - (address >> 1 & 127), 1 - (address & 1)
-    return _in_order((t, x, y, p), AEDAT_TIME_BITS, no_pixel=int(np.count_nonzero(~pixel)))
+    return in_order((t, x, y, p), AEDAT_TIME_BITS, offset, no_pixel=int(np.count_nonzero(~pixel)))
+
+
+def aedat_events(content: bytes, path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], str]:
+    """Addresses and times of an AER-DAT 2.0 file, where each is in it (int64 [E] each), and the chip that it names.
+
+    Raises:
+        DataError: it is of another version, or cut short.
+    """
+    if not content.startswith(b"#!AER-DAT2.0"):
+        raise DataError(f"{path}: not an AER-DAT 2.0 recording: at byte 0 it begins with {content[:16]!r}")
+    start, chip = _after_header(content, path)
+    if (len(content) - start) % AEDAT_EVENT_BYTES:
+        raise DataError(
+            f"{path}: {len(content) - start} bytes after the header are no whole number of 64-bit events; the "
+            f"recording is cut short at byte {len(content) - (len(content) - start) % AEDAT_EVENT_BYTES}"
+        )
+    address, t = np.frombuffer(content, ">u4", offset=start).astype(np.int64).reshape(-1, 2).T
+    return address, t, start + AEDAT_EVENT_BYTES * np.arange(len(t)), chip
 
 
 def _after_header(content: bytes, path: Path) -> tuple[int, str]:
@@ -150,7 +151,7 @@ def _after_header(content: bytes, path: Path) -> tuple[int, str]:
     while content.startswith(b"#", start):
         end = content.find(b"\n", start)
         if end < 0:
-            raise DataError(f"{path}: its header does not end; the recording is cut short")
+            raise DataError(f"{path}: its header does not end: cut short in the line at byte {start}")
         line = content[start:end].strip()
         start = end + 1
         if line.startswith(b"# AEChip:"):
@@ -160,15 +161,24 @@ def _after_header(content: bytes, path: Path) -> tuple[int, str]:
     return start, chip
 
 
-def _in_order(columns: Columns, time_bits: int, no_pixel: int = 0) -> Recording:
+def in_order(columns: Columns, time_bits: int, offset: NDArray[np.int64], no_pixel: int = 0) -> Recording:
+    """Events as a file has them (t, x, y, p), in the order of their times.
+
+    Args:
+        columns: int64 [E] each.
+        time_bits: of the clock, which begins anew after them.
+        offset: int64 [E], where each is in the file.
+        no_pixel: how many were left out since they are of no pixel.
+    """
     t, x, y, p = columns
     went_on = _unwrapped(t, time_bits)
     wrapped = went_on is not t
-    unordered = bool((np.diff(went_on) < 0).any())
-    if unordered:
-        order = np.argsort(went_on, kind="stable")
-        went_on, x, y, p = went_on[order], x[order], y[order], p[order]
-    return Recording(went_on, x, y, p, no_pixel, unordered, wrapped)
+    back = np.flatnonzero(np.diff(went_on) < 0)
+    if not len(back):
+        return Recording(went_on, x, y, p, no_pixel, False, wrapped, offset)
+    order = np.argsort(went_on, kind="stable")
+    first = int(offset[back[0] + 1])
+    return Recording(went_on[order], x[order], y[order], p[order], no_pixel, True, wrapped, offset[order], first)
 
 
 def _unwrapped(t: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
@@ -202,82 +212,3 @@ def atis_bytes(
     records[:, 2] = (p.astype(np.int64) << 7) | (t >> 16)
     records[:, 3], records[:, 4] = t >> 8 & 255, t & 255
     return records
-
-
-def to_frames(
-    recording: Recording, sensor: tuple[int, int], frames: int, split_by: Literal["number", "time"], image_size: int
-) -> NDArray[np.uint8]:
-    """Counts of events, uint8 [T, 2, S, S], clipped at 255; channel 0 OFF, channel 1 ON.
-
-    Frames hold equally many events (the last one the remainder) or are equally long in time, as in SpikingJelly's
-    `integrate_events_by_fixed_frames_number`. A sensor of other size is reduced by integer division of the
-    coordinates, which sums the counts of neighbouring pixels.
-
-    Args:
-        recording: its coordinates must lie on the sensor.
-        sensor: (height, width) in pixels.
-        frames: T.
-        split_by: what the frames have in common.
-        image_size: S.
-
-    Raises:
-        DataError: an event lies beside the sensor.
-    """
-    height, width = sensor
-    if not len(recording):
-        return np.zeros((frames, 2, image_size, image_size), dtype=np.uint8)
-    if recording.x.max() >= width or recording.y.max() >= height or min(recording.x.min(), recording.y.min()) < 0:
-        raise DataError(
-            f"events lie at up to x={recording.x.max()}, y={recording.y.max()}, "
-            f"beside a sensor of {width}x{height} pixels"
-        )
-    if split_by == "number":
-        frame = np.arange(len(recording)) // max(1, len(recording) // frames)
-        if len(recording) < frames:
-            frame[:] = frames - 1  # as SpikingJelly: intervals of no event, and the last takes the remainder
-    else:
-        since = recording.t - recording.t[0]
-        frame = since // max(1, int(since[-1]) // frames)
-    frame = np.minimum(frame, frames - 1)
-    x, y = recording.x * image_size // width, recording.y * image_size // height
-    cell = ((frame * 2 + recording.p) * image_size + y) * image_size + x
-    counts = np.bincount(cell, minlength=frames * 2 * image_size * image_size)
-    return np.minimum(counts, 255).astype(np.uint8).reshape(frames, 2, image_size, image_size)
-
-
-@contextmanager
-def scratch_file() -> Iterator[Path]:
-    """A file for one member of an archive at a time: parsers read files by name."""
-    with tempfile.TemporaryDirectory(prefix="testbed-recording-") as folder:
-        yield Path(folder) / "recording"
-
-
-def frame_all(
-    members: Iterable[tuple[str, bytes]],
-    out: NDArray[np.uint8],
-    parse: Parser,
-    sensor: tuple[int, int],
-    split_by: Literal["number", "time"],
-) -> dict[str, int]:
-    """Parse recordings one after another into frames [N, T, 2, S, S].
-
-    Returns:
-        How many events there were, and of what is in `SAID` how much.
-
-    Raises:
-        DataError: a recording is unreadable, named by its member.
-    """
-    found: Counter[str] = Counter(events=0)
-    with scratch_file() as scratch:
-        for position, (name, content) in enumerate(members):
-            scratch.write_bytes(content)
-            try:
-                recording = parse(scratch)
-                out[position] = to_frames(recording, sensor, out.shape[1], split_by, out.shape[-1])
-            except DataError as error:
-                raise DataError(f"{name}: {str(error).removeprefix(f'{scratch}: ')}") from error
-            found["events"] += len(recording)
-            for key in SAID:
-                if count := int(getattr(recording, key)):
-                    found[key] += count
-    return dict(found)

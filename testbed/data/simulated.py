@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from testbed.data import zips
 from testbed.data.cache import mapped, new_array, prepared
-from testbed.data.recordings import atis_bytes, frame_all, read_simulated
+from testbed.data.framing import frame_all
+from testbed.data.recordings import atis_bytes, read_simulated
 from testbed.data.saccades import MODEL_VERSION, simulate
 from testbed.data.spec import DatasetSpec, DvsSpec
 
@@ -27,7 +28,7 @@ WORDS = "simulated events"
 def simulated_frames(
     spec: DatasetSpec, images: NDArray[np.uint8], names: Sequence[str], digest: str, title: str
 ) -> NDArray[np.uint8]:
-    """Frames uint8 [N, T, 2, S, S] of simulated recordings of images uint8 [N, S, S], mapped from the prepared data.
+    """Frames uint8 [N, T, 2, H, W] of simulated recordings of images uint8 [N, H, W], mapped from the prepared data.
 
     Args:
         spec: sensor, saccades and frames.
@@ -45,7 +46,7 @@ def simulated_frames(
         return _record(folder / RECORDINGS, images, names, dvs)
 
     recordings = prepared(f"recordings-{title}", made_from, make_recordings)
-    shape = (len(images), spec.frames, 2, spec.image_size, spec.image_size)
+    shape = (len(images), spec.frames, 2, *spec.size)
 
     def make_frames(folder: Path) -> dict[str, int]:
         frames = new_array(folder / "frames.npy", shape)

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 
 from testbed.config import MOST_SEED, Strict
+from testbed.data.size import Size, sides
+from testbed.importing import FileAndName
 
 Name = Literal[
-    "digits", "image_folder", "cifar10", "caltech101", "cifar10_dvs", "n_caltech101", "digits_dvs", "image_folder_dvs"
+    "digits",
+    "image_folder",
+    "cifar10",
+    "caltech101",
+    "cifar10_dvs",
+    "n_caltech101",
+    "digits_dvs",
+    "image_folder_dvs",
+    "event_folder",
+    "import",
 ]
 SIMULATED = ("digits_dvs", "image_folder_dvs")
-EVENTS = ("cifar10_dvs", "n_caltech101", *SIMULATED)
-FOLDERS = ("image_folder", "image_folder_dvs")
+EVENTS = ("cifar10_dvs", "n_caltech101", "event_folder", *SIMULATED)
+FOLDERS = ("image_folder", "image_folder_dvs", "event_folder")
+OWN = "import"
 
 BELONGS: dict[str, tuple[str, ...]] = {
-    "title": FOLDERS,
+    "import": (OWN,),
+    "title": (*FOLDERS, OWN),
     "path": tuple(name for name in get_args(Name) if not name.startswith("digits")),
     "split": (*FOLDERS, "cifar10", "caltech101", "cifar10_dvs", "n_caltech101"),
     "test": (*FOLDERS, "caltech101", "cifar10_dvs", "n_caltech101"),
     "classes": ("caltech101", "n_caltech101"),
-    "frames": EVENTS,
+    "fit": ("image_folder", "image_folder_dvs", "caltech101"),
+    "frames": (*EVENTS, OWN),
     "split_by": EVENTS,
     "dvs": SIMULATED,
+    "layout": ("event_folder",),
+    "sensor": ("event_folder",),
+    "unordered": ("event_folder",),
 }
 """Keys that only some data sets have; every other key belongs to all of them."""
 
@@ -35,8 +52,30 @@ SPLITS: dict[str, tuple[str, ...]] = {
 }
 """Data sets that have only one kind of split."""
 
+GESTURE_SENSOR = (128, 128)
+MOST_SIMULATED = 256
+"""Simulated recordings are written in the 40-bit format, whose coordinates have 8 bits."""
+
 TEST_SHARE = {"cifar10_dvs": 0.1, "n_caltech101": 0.1}
 """Test share of a random split where the recipe names none, as papers on these two have it; 0.2 for the others."""
+
+
+LEAST_SIDE, MOST_SIDE = 8, 1024
+
+
+def _image_size(value: Any) -> Size:
+    both = value if isinstance(value, list | tuple) and len(value) == 2 else (value, value)
+    if not all(isinstance(side, int) and not isinstance(side, bool) for side in both):
+        raise ValueError("expected a number of pixels, or [HEIGHT, WIDTH]")
+    if not all(LEAST_SIDE <= side <= MOST_SIDE for side in both):  # said once, and not for each form it may have
+        raise ValueError(f"expected sides from {LEAST_SIDE} to {MOST_SIDE} pixels")
+    height, width = both
+    return height if height == width else (height, width)
+
+
+_Pixels = Annotated[int, pydantic.Field(ge=LEAST_SIDE, le=MOST_SIDE)]
+ImageSize = Annotated[_Pixels | tuple[_Pixels, _Pixels], pydantic.BeforeValidator(_image_size)]
+Side = Annotated[int, pydantic.Field(ge=8, le=4096)]
 
 
 class DvsSpec(Strict):
@@ -64,11 +103,21 @@ class DatasetSpec(Strict):
     """The `dataset:` block of a recipe."""
 
     name: Name
-    title: str | None = pydantic.Field(None, description="how figures and tables name an image folder")
+    function: FileAndName | None = pydantic.Field(
+        None,
+        alias="import",
+        description="FILE.py:FUNCTION in place of a name: a function of your own that gives arrays",
+    )
+    title: str | None = pydantic.Field(None, description="how figures and tables name a folder, or data of your own")
     path: Path | None = pydantic.Field(None, description="folder or archive; --data overrides it")
-    image_size: int = pydantic.Field(32, ge=8, le=256)
-    channels: Literal[1, 2, 3] = pydantic.Field(
-        3, description="2 (OFF, ON) for events, 1 for digits, 1 or 3 for others"
+    image_size: ImageSize = pydantic.Field(32, description="the side of a square, or [HEIGHT, WIDTH]")
+    fit: Literal["resize", "crop", "pad"] | None = pydantic.Field(
+        None,
+        description="images of another shape: resized without keeping their aspect (default), or scaled with it and "
+        "then cropped in the middle or padded with black",
+    )
+    channels: int = pydantic.Field(
+        3, ge=1, le=64, description="2 (OFF, ON) for events, 1 for digits, 1 or 3 for images, any for data of your own"
     )
     seed: int = pydantic.Field(0, ge=0, le=MOST_SEED, description="decides every random split")
     validation: float = pydantic.Field(0.1, gt=0, lt=0.5, description="share of the training samples held back")
@@ -88,11 +137,24 @@ class DatasetSpec(Strict):
         None, description="frames of equal event counts, or of equal duration"
     )
     dvs: DvsSpec | None = None
+    layout: Literal["classes", "dvs128_gesture"] | None = pydantic.Field(
+        None, description="of an event folder: a folder for each class (default), or as DVS128 Gesture is published"
+    )
+    sensor: tuple[Side, Side] | None = pydantic.Field(
+        None, description="[HEIGHT, WIDTH] in pixels of the sensor that recorded an event folder"
+    )
+    unordered: Literal["refuse", "sort"] | None = pydantic.Field(
+        None, description="a recording of an event folder whose times go back: an error (default), or put in order"
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _defaults(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not isinstance(name := values.get("name"), str):
+        if not isinstance(values, dict):
+            return values
+        if values.get(OWN) is not None:
+            values = {"name": OWN, **values}
+        if not isinstance(name := values.get("name"), str):
             return values
         defaults: dict[str, Any] = {}
         if name in EVENTS:
@@ -101,6 +163,10 @@ class DatasetSpec(Strict):
             defaults = {"channels": 1}
         if name in SIMULATED:
             defaults["dvs"] = {}
+        if name == "event_folder":
+            defaults |= {"layout": "classes", "unordered": "refuse"}
+            if values.get("layout") == "dvs128_gesture":
+                defaults |= {"split": "published", "sensor": list(GESTURE_SENSOR)}
         if name in BELONGS["classes"]:
             defaults["classes"] = "all"
         if name in SPLITS:
@@ -111,11 +177,21 @@ class DatasetSpec(Strict):
     @pydantic.model_validator(mode="after")
     def _belongs(self) -> DatasetSpec:
         for key, names in BELONGS.items():
-            if getattr(self, key) is not None and self.name not in names:
+            if getattr(self, "function" if key == OWN else key) is not None and self.name not in names:
                 raise ValueError(f"{key} does not belong to {self.name}, only to {', '.join(names)}")
+        if self.name == OWN:
+            if self.function is None:
+                raise ValueError("data of your own need import: FILE.py:FUNCTION (and no name)")
+            return self
         channels = {"digits": (1,)}.get(self.name, (2,) if self.name in EVENTS else (1, 3))
         if self.channels not in channels:
             raise ValueError(f"{self.name} has channels {' or '.join(map(str, channels))}, not {self.channels}")
+        if self.name in SIMULATED and max(self.size) > MOST_SIMULATED:
+            raise ValueError(f"a simulated sensor has at most {MOST_SIMULATED} rows and columns")
+        if self.name == "event_folder" and self.sensor is None:
+            raise ValueError("event_folder needs sensor: [HEIGHT, WIDTH], the pixels of the sensor that recorded it")
+        if self.layout == "dvs128_gesture" and self.split == "random":
+            raise ValueError("the layout dvs128_gesture has only the published split")
         if self.name in EVENTS and self.frames is None:
             raise ValueError(
                 f"{self.name} needs frames: how many frames a recording is cut into (the recipe's timesteps)"
@@ -137,6 +213,11 @@ class DatasetSpec(Strict):
         values: dict[str, Any] = handler(self)
         keep = ("title", "path")
         return {key: value for key, value in values.items() if value is not None or key in keep}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(Height, width) of a sample."""
+        return sides(self.image_size)
 
     @property
     def test_share(self) -> float:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from testbed.data import simulated
 from testbed.data.files import IMAGE_SUFFIXES, Listing, list_files
-from testbed.data.images import Decoded, decoded
+from testbed.data.images import FITS, Decoded, decoded
 from testbed.data.samples import Dataset, Samples, at_most, split_samples
+from testbed.data.size import shown
 from testbed.data.spec import DatasetSpec
 from testbed.errors import DataError
 
@@ -42,9 +43,9 @@ def _digits(spec: DatasetSpec) -> tuple[NDArray[np.uint8], NDArray[np.int64], st
     bunch = load_digits()
     labels = bunch.target.astype(np.int64)
     kept = at_most(labels, spec.max_per_class, spec.seed)
-    size = (spec.image_size, spec.image_size)
-    images = np.stack([_enlarged(image, size) for image in bunch.images[kept]])
-    return images, labels[kept], f"scikit-learn 8x8, bilinear to {spec.image_size}x{spec.image_size}"
+    height, width = spec.size
+    images = np.stack([_enlarged(image, (width, height)) for image in bunch.images[kept]])
+    return images, labels[kept], f"scikit-learn 8x8, bilinear to {shown(spec.image_size)}"
 
 
 def _enlarged(image: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -56,7 +57,7 @@ def _enlarged(image: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.u
 def image_folder(spec: DatasetSpec) -> Dataset:
     """Images as `train/CLASS/FILE` and `test/CLASS/FILE`, or as `CLASS/FILE`, in a folder or a zip."""
     listing = _listing(spec)
-    found = decoded(listing, spec.image_size, spec.channels)
+    found = decoded(listing, spec.image_size, spec.channels, spec.fit)
     name = spec.title or listing.source.stem
     return _split(name, _variant(spec, listing, found), listing, Samples(found.images, listing.labels), spec)
 
@@ -64,7 +65,7 @@ def image_folder(spec: DatasetSpec) -> Dataset:
 def image_folder_dvs(spec: DatasetSpec) -> Dataset:
     """Simulated events of the luma of such images."""
     listing = _listing(spec)
-    found = decoded(listing, spec.image_size, 1)
+    found = decoded(listing, spec.image_size, 1, spec.fit)
     frames = simulated.simulated_frames(spec, found.images[:, 0], listing.names, found.digest, listing.source.stem)
     name = spec.title or listing.source.stem
     name = name if simulated.WORDS in name else f"{name}, {simulated.WORDS}"
@@ -97,5 +98,5 @@ def _split(name: str, variant: str, listing: Listing, samples: Samples, spec: Da
 
 
 def _variant(spec: DatasetSpec, listing: Listing, found: Decoded) -> str:
-    size = f"{spec.channels}x{spec.image_size}x{spec.image_size}"
+    size = f"{spec.channels}x{shown(spec.image_size)}{FITS.get(spec.fit, '')}"
     return "; ".join([size, *listing.notes, *found.notes])

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import asyncssh
 
 import testbed
-from testbed.errors import ConnectionLost, DeployError, LoginError
+from testbed.errors import ConnectionLost, DeployError, FolderError
 
-NAMES = ("lease", "processes", "store", "inbox", "children")  # in the order in which they import each other
+# In the order in which they import each other.
+NAMES = ("interpreter", "lease", "processes", "kept", "store", "inbox", "children")
 MODULES = ("testbed", "testbed.steward", *(f"testbed.steward.{name}" for name in NAMES))
 SERVICE = "testbed.steward.service"
 # Runs on whatever Python there is, as far as the version check; one process, nothing on the node's disk. What ends the
@@ -93,14 +94,16 @@ class StewardClient:
         client._beating = asyncio.ensure_future(client._beat())
         return client
 
-    async def ask(self, do: str, data: bytes | Path | None = None, **what: Any) -> Any:
-        """Ask for something; returns the answer.
+    async def ask(
+        self, do: str, data: bytes | Path | None = None, *, sent: Callable[[int], None] = lambda size: None, **what: Any
+    ) -> Any:
+        """Ask for something; returns the answer. `sent` is told the size of each piece of the data that is on its way.
 
         Raises:
             DeployError: it could not be done.
             ConnectionLost: it will not be known whether it was.
         """
-        answer, _ = await self._ask(do, data, what)
+        answer, _ = await self._ask(do, data, what, sent)
         return answer
 
     async def get(self, **what: Any) -> bytes:
@@ -133,7 +136,13 @@ class StewardClient:
             if task is not None:
                 task.cancel()
 
-    async def _ask(self, do: str, data: bytes | Path | None, what: dict[str, Any]) -> tuple[Any, bytes]:
+    async def _ask(
+        self,
+        do: str,
+        data: bytes | Path | None,
+        what: dict[str, Any],
+        sent: Callable[[int], None] = lambda size: None,
+    ) -> tuple[Any, bytes]:
         if self.lost is not None:
             raise ConnectionLost(self.lost)
         self._number += 1
@@ -149,6 +158,7 @@ class StewardClient:
                 async for chunk in _chunks(data):
                     self._process.stdin.write(chunk)
                     await self._process.stdin.drain()
+                    sent(len(chunk))
                 written = True
             return await answer
         except (OSError, asyncssh.Error) as error:
@@ -173,7 +183,7 @@ class StewardClient:
                 if not line:
                     break
                 printed += line
-        raise LoginError(f"{self.node}: {await self._instead(python, bytes(printed))}")
+        raise DeployError(f"{self.node}: {await self._instead(python, bytes(printed))}")
 
     async def _instead(self, python: str, printed: bytes) -> str:
         """What happened where no steward answers, and what to do."""
@@ -230,9 +240,14 @@ class StewardClient:
         answer = self._answers.get(message["id"])
         if answer is None or answer.done():
             return
-        if "error" in message:
-            hint = "; the disk is full: make room there" if message.get("full") else ""
-            answer.set_exception(DeployError(f"{self.node}: {message['error']}{hint}"))
+        if "folder" in message:
+            where = f"{message['folder']} is where the testbed keeps its files there"
+            said = (
+                f"{self.node}: {message['error']}; {where}: {message['how']}, or name another `folder:` in the profile"
+            )
+            answer.set_exception(FolderError(said))
+        elif "error" in message:
+            answer.set_exception(DeployError(f"{self.node}: {message['error']}"))
         else:
             answer.set_result((message["answer"], data))
 

@@ -5,13 +5,27 @@ A worker is named after the participant that it is, `node`: an id that names a f
 
 from __future__ import annotations
 
+import getpass
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from testbed.link.messages import WorkerStart
+from testbed.steward.kept import Gone
 
 LOG_LINES = 8
+CLAIM_DIGITS = 10
+
+Step: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done on a node that takes a while, and how many bytes of how many are (of 0: nobody knows)."""
+
+
+def unwatched(what: str, done_bytes: int, total_bytes: int) -> None:
+    """Of steps that nobody wants to hear."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,25 @@ class Claim:
     owner: str
     experiment: str
     campaign: str
+
+    @classmethod
+    def of(cls, experiment: str) -> Claim:
+        """Of a campaign that begins now, by whoever runs this."""
+        return cls(f"{getpass.getuser()}@{socket.gethostname()}", experiment, uuid.uuid4().hex[:CLAIM_DIGITS])
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What was removed of what the testbed keeps in `root`, and what was not.
+
+    `lost` are folders with what runs recorded and nobody fetched, with their bytes. `changed` are undo journals of
+    settings that an earlier run left changed.
+    """
+
+    root: str
+    removed: Mapping[str, Gone]
+    lost: Mapping[str, int]
+    changed: Sequence[str]
 
 
 class WorkerProcess(Protocol):
@@ -35,6 +68,13 @@ class WorkerProcess(Protocol):
             ConnectionLost: how it ended will not be known.
         """
 
+    async def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal; nothing where it has ended.
+
+        Raises:
+            TestbedError: the node does not answer.
+        """
+
     async def stop(self, grace_s: float) -> None:
         """Close its standard input, which ends it; what is left after the grace is killed."""
 
@@ -42,7 +82,7 @@ class WorkerProcess(Protocol):
 class Deployer(Protocol):
     """A node that artefacts can be put on and workers started on, for one campaign."""
 
-    async def open(self) -> None:
+    async def open(self, step: Step = unwatched) -> None:
         """Reach the node, and put the testbed on it. Does nothing where that is done and the node still answers.
 
         Raises:
@@ -52,7 +92,7 @@ class Deployer(Protocol):
     async def boot_id(self) -> str:
         """Which boot of which machine the node is: equal for two nodes that share a loopback address."""
 
-    async def push(self, folder: Path, digest: str) -> str:
+    async def push(self, folder: Path, digest: str, step: Step = unwatched) -> str:
         """Make a folder's content available on the node; returns its path there."""
 
     def node_folder(self, run: str, attempt: Path, node: str) -> str:
@@ -77,6 +117,13 @@ class Deployer(Protocol):
 
         Raises:
             TestbedError: some of it is still on the node only; `open` tries again.
+        """
+
+    async def clean(self, *, runs: bool, step: Step = unwatched) -> Cleaned:
+        """Reach the node and remove what the testbed keeps there; what lost runs recorded only if `runs`.
+
+        Raises:
+            DeployError: the node cannot be reached, or a campaign uses it.
         """
 
     async def close(self) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
 import testbed
+from devices.base.plugins import files_on_nodes, told
 from devices.profile import Profile
-from testbed.deploy.deployer import last_word
+from testbed.deploy import cache
+from testbed.deploy.deployer import Cleaned, Step, last_word, unwatched
+from testbed.deploy.download import cache_folder
 from testbed.errors import DeployError, DiskError
 from testbed.link.messages import WorkerStart
+from testbed.steward.kept import left_changed
 from testbed.steward.lease import boot_id
 from testbed.steward.processes import RUN_VARIABLE
 
@@ -29,6 +34,11 @@ class LocalWorker:
     async def wait(self) -> int:
         """Wait for its end; returns the exit code."""
         return await self._process.wait()
+
+    async def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal; nothing where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     async def stop(self, grace_s: float) -> None:
         """Close its standard input; kill it when the grace is over."""
@@ -51,14 +61,14 @@ class LocalDeployer:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
 
-    async def open(self) -> None:
+    async def open(self, step: Step = unwatched) -> None:
         """Nothing to do: it is here."""
 
     async def boot_id(self) -> str:
         """This machine's."""
         return boot_id()
 
-    async def push(self, folder: Path, digest: str) -> str:
+    async def push(self, folder: Path, digest: str, step: Step = unwatched) -> str:
         """The folder itself; the worker checks its hashes."""
         return str(folder.resolve())
 
@@ -106,7 +116,9 @@ class LocalDeployer:
         try:
             output, errors = await asyncio.wait_for(process.communicate(stdin), deadline_s)
         except asyncio.TimeoutError:
-            raise DeployError(f"{name}: {python} -m {module} was not done after {deadline_s:g} s") from None
+            raise DeployError(
+                f"{name}: {python} -m {module} was not done after {deadline_s:g} s; is it busy?"
+            ) from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -118,6 +130,10 @@ class LocalDeployer:
     async def fetch(self, run: str, node: str, attempt: Path) -> None:
         """Nothing to do: it was recorded where it belongs."""
 
+    async def clean(self, *, runs: bool, step: Step = unwatched) -> Cleaned:
+        """Nothing is kept for a local node; what this machine keeps for the nodes that it deploys to is removed."""
+        return Cleaned(str(cache_folder()), cache.clear(), {}, left_changed(Path(self._profile.root)))
+
     async def close(self) -> None:
         """Nothing to do: its workers ended with their standard input."""
 
@@ -126,4 +142,4 @@ def _environment(**more: str) -> dict[str, str]:
     # The worker may run in an environment that has its dependencies but not the testbed itself.
     root = str(Path(testbed.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **told(files_on_nodes()), **more}

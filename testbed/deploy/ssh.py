@@ -8,79 +8,127 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 import uuid
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import msgspec
 
+from devices.base.plugins import told
 from devices.profile import Profile, SshReach
-from testbed.deploy import wheels
+from testbed.deploy import cache, wheels
 from testbed.deploy.client import StewardClient
-from testbed.deploy.code import pack_testbed
+from testbed.deploy.code import pack_testbed, packed_plugins
 from testbed.deploy.connect import connect
-from testbed.deploy.deployer import Claim, last_word
+from testbed.deploy.deployer import Claim, Cleaned, Step, last_word, unwatched
+from testbed.deploy.download import caching
 from testbed.deploy.environment import KEY_DIGITS, interpreter, send
 from testbed.deploy.sshworker import ALIVE_S, SshWorker
 from testbed.errors import ConnectionLost, DeployError
 from testbed.link.messages import WorkerStart
 from testbed.record.log import write_atomically
 from testbed.runtime.digest import file_digest
+from testbed.steward.kept import Gone
+
+_LOG = logging.getLogger(__name__)
 
 
 class SshDeployer:
     """A node over SSH, for one campaign."""
 
-    def __init__(self, profile: Profile, claim: Claim) -> None:
+    def __init__(self, profile: Profile, claim: Claim, *, tc: bool = False) -> None:
         assert isinstance(profile.reach, SshReach)  # noqa: S101  (the caller chose by it)
         self._profile, self._claim, self._host = profile, claim, profile.reach.ssh
-        self._needed = wheels.requirements(wheels.extras(profile))
+        self._needed = wheels.requirements(wheels.extras(profile, tc=tc))
         self._connection: asyncssh.SSHClientConnection | None = None
         self._steward: StewardClient | None = None
         self._facts: dict[str, Any] = {}
         self._python = ""
-        self._code = ""
+        self._environment: dict[str, str] = {}
         self._owed: list[tuple[str, str, Path]] = []
         self._there: dict[str, str] = {}
 
-    async def open(self) -> None:
+    async def open(self, step: Step = unwatched) -> None:
         """Connect, take the lease, send what is lacking; then fetch what an earlier connection left behind."""
         if self._steward is not None and await self._steward.answers(ALIVE_S):
             return
         await self.close()
+        with cache.in_use() as kept:
+            with caching(kept):
+                code = await asyncio.to_thread(pack_testbed, kept)
+            sha256 = await asyncio.to_thread(file_digest, code)
+            async with self._reached({sha256: code.stat().st_size}, step) as steward:
+                lacking = self._facts["lacking"]
+                await send(steward, self._facts, {sha256: code}, lacking, step=step, doing="sending the testbed")
+                unpacked = await steward.ask("unpack", sha256=sha256)
+                self._environment = {
+                    "PYTHONPATH": unpacked,
+                    "PYTHONUNBUFFERED": "1",
+                    **told(Path(unpacked) / name for name in packed_plugins()),
+                }
+                self._python = await interpreter(steward, self._facts, self._needed, step)
+                await self._drop_unused(steward)
+        await asyncio.to_thread(cache.drop_unused)
+        for run, owing, attempt in list(self._owed):
+            await self.fetch(run, owing, attempt)
+
+    async def clean(self, *, runs: bool, step: Step = unwatched) -> Cleaned:
+        """Connect, take the lease, and have the steward remove what it keeps."""
+        await self.close()
+        async with self._reached({}, step) as steward:
+            step("removing", 0, 0)
+            done = await steward.ask("clean", runs=runs, root=self._profile.root)
+        removed = {kind: Gone(*gone) for kind, gone in done["removed"].items()}
+        return Cleaned(done["root"], removed, dict(done["lost"]), done["changed"])
+
+    @contextlib.asynccontextmanager
+    async def _reached(self, files: Mapping[str, int], step: Step) -> AsyncIterator[StewardClient]:
+        """A steward on the node that has its lease; whatever then goes wrong closes the connection."""
         node = self._profile.name
+        step("connecting", 0, 0)
         self._connection = await connect(node, self._host)
-        code = await asyncio.to_thread(pack_testbed, wheels.cache_folder())
         try:
             run = f"{self._claim.campaign}.{node}"
             self._steward = await StewardClient.start(self._connection, node, self._profile.python or "python3", run)
-            sha256 = await asyncio.to_thread(file_digest, code)
             self._facts = await self._steward.ask(
                 "open",
                 folder=self._profile.folder,
                 claim=msgspec.to_builtins(self._claim),
                 node=node,
                 packages=wheels.probes(self._needed),
-                files={sha256: code.stat().st_size},
+                files=files,
+                now_s=time.time(),
             )
-            await send(self._steward, self._facts, {sha256: code}, self._facts["lacking"])
-            self._code = await self._steward.ask("unpack", sha256=sha256)
-            self._python = await interpreter(self._steward, self._facts, self._needed)
+            yield self._steward
         except asyncssh.Error as error:
             await self.close()
-            raise DeployError(f"{node}: {error.reason or error}") from error
+            raise DeployError(
+                f"{node}: sshd there started nothing ({error.reason or error}); see its log: journalctl -u ssh"
+            ) from error
         except BaseException:
             await self.close()
             raise
-        for run, owing, attempt in list(self._owed):
-            await self.fetch(run, owing, attempt)
+
+    async def _drop_unused(self, steward: StewardClient) -> None:
+        """Once what this campaign needs is noted as used; that something cannot be removed fails no campaign."""
+        try:
+            removed = {kind: Gone(*gone) for kind, gone in (await steward.ask("drop_unused")).items()}
+        except DeployError as error:
+            _LOG.warning("%s (removing what is unused)", error)
+            return
+        if removed:
+            name, root = self._profile.name, self._facts["root"]
+            _LOG.info("%s: removed from %s what is %s: %s", name, root, cache.UNUSED, cache.in_words(removed))
 
     async def boot_id(self) -> str:
         """As the steward found it."""
         return str(self._facts["boot_id"])
 
-    async def push(self, folder: Path, digest: str) -> str:
+    async def push(self, folder: Path, digest: str, step: Step = unwatched) -> str:
         """Send the files that the node does not have yet; a folder is there whole or not at all."""
         if digest not in self._there:
             steward = self._answering()
@@ -90,7 +138,8 @@ class SshDeployer:
                 hashes = {name: await asyncio.to_thread(file_digest, file) for name, file in found.items()}
                 files = {hashes[name]: file for name, file in found.items()}
                 sizes = {sha256: file.stat().st_size for sha256, file in files.items()}
-                await send(steward, self._facts, files, await steward.ask("files", files=sizes))
+                lacking = await steward.ask("files", files=sizes)
+                await send(steward, self._facts, files, lacking, step=step, doing="sending model and samples")
                 path = await steward.ask("folder", digest=digest, files=hashes)
             self._there[digest] = path
         return self._there[digest]
@@ -126,7 +175,7 @@ class SshDeployer:
             command=command,
             run=run,
             node=start.node,
-            environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
+            environment=self._environment,
         )
         worker = SshWorker(steward, pid, ended, log)
         worker.on_end = listener.close
@@ -143,13 +192,15 @@ class SshDeployer:
             command=[self._python, "-m", module],
             run=run,
             node=module,
-            environment={"PYTHONPATH": self._code, "PYTHONUNBUFFERED": "1"},
+            environment=self._environment,
         )
         try:
             await steward.ask("close", child=pid)
             code = await asyncio.wait_for(asyncio.shield(ended), deadline_s)
         except asyncio.TimeoutError:
-            raise DeployError(f"{node}: {self._python} -m {module} was not done after {deadline_s:g} s") from None
+            raise DeployError(
+                f"{node}: {self._python} -m {module} was not done after {deadline_s:g} s; is it busy?"
+            ) from None
         finally:
             if not ended.done() and steward.lost is None:
                 await steward.ask("kill", child=pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,14 @@ class SshWorker:
             ConnectionLost: so it will not be known here.
         """
         return await asyncio.shield(self._ended)
+
+    async def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal; nothing where it has ended.
+
+        Raises:
+            ConnectionLost: the node does not answer.
+        """
+        await self._steward.ask("signal", child=self._pid, number=int(number))
 
     async def stop(self, grace_s: float) -> None:
         """Close its standard input; kill it when the grace is over, and give up when the node does not answer."""

@@ -1,28 +1,21 @@
-"""What a node lacks of the packages that the testbed needs, and the wheels of them that fit it."""
+"""What a node lacks of the packages that the testbed needs, and which wheels fit it."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
-import threading
-import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from devices.power.nvml import NvmlPower
 from devices.profile import Profile
 from testbed.errors import DeployError
-from testbed.runtime.digest import document_digest
 
 DISTRIBUTION = "neucodex-testbed"
 MODULES = {
@@ -32,12 +25,11 @@ MODULES = {
     "pyyaml": "yaml",
     "onnxruntime": "onnxruntime",
     "nvidia-ml-py": "pynvml",
+    "pyroute2": "pyroute2",
 }
 """What each of the node's requirements is imported as."""
-
-POLL_S = 0.2
-_CACHING = threading.Lock()
-"""Two nodes that are opened at once must not download the same twice."""
+BY_HAND = "~/neucodex-python"
+"""The environment that somebody makes where the distribution's Python is not to be installed into."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,8 @@ class Python:
     version: str
     machine: str
     libc: tuple[str, str]
+    managed: bool = False
+    """Whether the distribution forbids pip to install into it (PEP 668)."""
 
     @property
     def short(self) -> str:
@@ -67,12 +61,13 @@ class Python:
         return [f"manylinux_2_{number}_{self.machine}" for number in range(minor, 16, -1)]
 
 
-def extras(profile: Profile) -> tuple[str, ...]:
-    """The extras of setup.cfg that a node needs for its power sources.
+def extras(profile: Profile, *, tc: bool = False) -> tuple[str, ...]:
+    """The extras of setup.cfg that a node needs for its power sources, and for a link that its kernel shapes (`tc`).
 
     Not `jtop`: jetson-stats is a service of the board's own, which its owner installs, and AGPL.
     """
-    return ("nvml",) if any(isinstance(source, NvmlPower) for source in profile.power) else ()
+    nvml = ("nvml",) if any(isinstance(source, NvmlPower) for source in profile.power) else ()
+    return (*nvml, "tc") if tc else nvml
 
 
 def requirements(extras: Collection[str] = ()) -> list[Requirement]:
@@ -102,70 +97,25 @@ def lacking(needed: Sequence[Requirement], found: Mapping[str, str | None], pyth
     wanted = [requirement for requirement in needed if not _meets(found.get(modules[requirement.name]), requirement)]
     own_runtime = all(requirement.name != "onnxruntime" for requirement in wanted)
     if own_runtime and Version(python.version) < Version("3.13"):
-        wanted = [
-            Requirement(f"{each.name}{each.specifier},<2") if each.name == "numpy" else each  #
-            for each in wanted
-        ]
+        wanted = [_below(each, "2") if each.name == "numpy" else each for each in wanted]
     return wanted
 
 
 def install_command(python: Python, wanted: Sequence[Requirement]) -> str:
-    """What somebody types on the node to get the same by hand."""
-    return f"{python.executable} -m pip install " + " ".join(f"'{requirement}'" for requirement in wanted)
+    """What somebody types on the node to get the same by hand, and what else it takes."""
+    packages = " ".join(f"'{requirement}'" for requirement in wanted)
+    if not python.managed:
+        return f"{python.executable} -m pip install {packages}"
+    return (
+        f"{python.executable} -m venv --system-site-packages {BY_HAND} && {BY_HAND}/bin/pip install {packages}; then "
+        f"`python: {BY_HAND}/bin/python` in the profile"
+    )
 
 
-def cache_folder() -> Path:
-    """Where the workstation keeps wheels."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "neucodex"
-
-
-def download(wanted: list[Requirement], python: Python, cache: Path, stop: threading.Event) -> list[Path]:
-    """Wheels of packages, of all that they need and of pip, for a node's Python; downloaded once.
-
-    Raises:
-        DeployError: there are none, they cannot be downloaded, or `stop` was set meanwhile.
-    """
-    key = document_digest([sorted(map(str, wanted)), python.short, python.machine, list(python.libc)])[:16]
-    folder = cache / "wheels" / key
-    with _CACHING:
-        if not folder.exists():
-            part = folder.with_name(f".{key}.{os.getpid()}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--dest",
-                str(part),
-            ]
-            command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python.short]
-            for platform in python.platforms():
-                command += ["--platform", platform]
-            code, said = _run([*command, *map(str, wanted), "pip"], stop)
-            if code:
-                errors = [line for line in said.splitlines() if line.startswith("ERROR")]
-                raise DeployError((errors or said.strip().splitlines() or ["pip download failed"])[-1])
-            part.rename(folder)
-    return sorted(folder.glob("*.whl"))
-
-
-def _run(command: list[str], stop: threading.Event) -> tuple[int, str]:
-    """The exit code and standard error of a command, which is killed once `stop` is set."""
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while True:
-            try:
-                _, said = process.communicate(timeout=POLL_S)
-            except subprocess.TimeoutExpired:  # noqa: PERF203  (it is looked at a few times a second)
-                if stop.is_set():
-                    process.kill()
-            else:
-                return process.returncode, said
+def _below(requirement: Requirement, version: str) -> Requirement:
+    below = Requirement(str(requirement))
+    below.specifier &= SpecifierSet(f"<{version}")
+    return below
 
 
 def _meets(version: str | None, requirement: Requirement) -> bool:
@@ -181,10 +131,5 @@ def _meets(version: str | None, requirement: Requirement) -> bool:
 
 def describe(facts: Mapping[str, Any]) -> Python:
     """The interpreter that a steward's answer is about."""
-    return Python(facts["python"], facts["version"], facts["machine"], (facts["libc"][0], facts["libc"][1]))
-
-
-def unpacked_bytes(wheel: Path) -> int:
-    """Room that a wheel takes once it is installed; a few times that of its file."""
-    with zipfile.ZipFile(wheel) as packed:
-        return sum(member.file_size for member in packed.infolist())
+    libc = (facts["libc"][0], facts["libc"][1])
+    return Python(facts["python"], facts["version"], facts["machine"], libc, facts["managed"])

@@ -1,9 +1,10 @@
 """What an experiments/*.yaml may say, read into frozen models with errors that name file and line."""
 
 from testbed.experiment.exits import Calibrate, Exit
-from testbed.experiment.labels import label
+from testbed.experiment.labels import Unnamed, label, labels
 from testbed.experiment.load import load_experiment
-from testbed.experiment.spec import CellSpec, Deadlines, Experiment, ModelRef, Nodes, Scenario
+from testbed.experiment.scenario import Scenario
+from testbed.experiment.spec import CellSpec, Deadlines, Experiment, ModelRef, Nodes
 
 __all__ = [
     "Calibrate",
@@ -14,6 +15,8 @@ __all__ = [
     "ModelRef",
     "Nodes",
     "Scenario",
+    "Unnamed",
     "label",
+    "labels",
     "load_experiment",
 ]

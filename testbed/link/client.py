@@ -24,6 +24,7 @@ _HANDSHAKE_FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 _EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED
+_LOST_WAITING = "the data connection was lost while an answer was waited for"
 _SILENT = "nothing listens there, or a firewall drops it"
 
 
@@ -84,16 +85,19 @@ class DataClient:
         self.send(data, deadline)
         return self.recv(deadline)
 
-    def send(self, data: bytes, deadline: Deadline) -> None:
+    def send(self, data: bytes, deadline: Deadline, *, awaiting: bool = False) -> None:
         """Hand a message to the kernel's queue, once there is a connection.
+
+        A caller that is `awaiting` answers to earlier messages needs the connection on which it sent them.
 
         Raises:
             LinkTimeout: the connection is down or its queue full until the deadline.
+            LinkLost: the connection broke while answers were awaited.
         """
         if deadline.expired:
             raise LinkTimeout(f"{self.endpoint}: nothing sent, the {deadline.timeout_ms} ms for it are over")
-        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            self._hear()
+        if self.catch_up() and awaiting:
+            raise LinkLost(f"{self.endpoint}: {_LOST_WAITING}")
         self._wait_until_let_in(deadline, patient=True)
         while not self.offer(data):
             if deadline.expired:
@@ -119,16 +123,41 @@ class DataClient:
         """
         while True:
             ready = dict(self._poller.poll(deadline.remaining_ms))
-            if self._socket in ready:
-                try:
-                    return self._socket.recv(zmq.NOBLOCK)
-                except zmq.ZMQError as error:
-                    raise LinkError(f"{self.endpoint}: cannot receive: {error}") from error
+            if self._socket in ready and (message := self._received()) is not None:
+                return message
             if self._monitor in ready:
                 if self._hear() == zmq.EVENT_DISCONNECTED:
-                    raise LinkLost(f"{self.endpoint}: the data connection was lost while an answer was waited for")
+                    raise LinkLost(f"{self.endpoint}: {_LOST_WAITING}")
             elif deadline.expired:
                 raise LinkTimeout(f"{self.endpoint}: no reply within {deadline.timeout_ms} ms")
+
+    def take(self) -> bytes | None:
+        """A message that is there already, None if there is none; does not wait.
+
+        Raises:
+            LinkLost: a connection broke since the last look.
+        """
+        if self.catch_up():
+            raise LinkLost(f"{self.endpoint}: the data connection was lost")
+        return self._received()
+
+    def look(self) -> bytes | None:
+        """As `take`, for a caller that awaits answers: one that came before its connection broke still counts.
+
+        Raises:
+            LinkLost: there is none, and a connection broke since the last look.
+        """
+        message = self._received()
+        if message is None and self.catch_up():
+            raise LinkLost(f"{self.endpoint}: {_LOST_WAITING}")
+        return message
+
+    def catch_up(self) -> bool:
+        """Take in what became of the connection meanwhile; returns whether one broke."""
+        broke = False
+        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+            broke = self._hear() == zmq.EVENT_DISCONNECTED or broke
+        return broke
 
     def close(self) -> None:
         """Close; what was not sent yet is dropped. More than once does no harm."""
@@ -142,6 +171,14 @@ class DataClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _received(self) -> bytes | None:
+        try:
+            return self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            raise LinkError(f"{self.endpoint}: cannot receive: {error}") from error
 
     def _open(self) -> None:
         self._socket = data_socket(self._context, zmq.DEALER, self._max_message_bytes)

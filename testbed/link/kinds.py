@@ -20,6 +20,12 @@ class Kind(IntEnum):
     """Cloud to edge: how long the cloud took, and logits."""
     REFUSED = 5
     """Cloud to edge: a short reason in UTF-8."""
+    PROBE = 6
+    """Edge to cloud: answer at once with so many bytes; whatever follows the number is ballast."""
+    ECHO = 7
+    """Cloud to edge: the ballast that a probe asked for."""
+    STEPS = 8
+    """Edge to cloud: the codes of several timesteps in a row."""
 
 
 class FrameError(LinkError):

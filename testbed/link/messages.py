@@ -6,18 +6,22 @@ unasked (`Hello`, `Heartbeat`, `Progress`, at times `Fault`) carries 0.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from devices.links.conditions import Link
 from devices.profile import Profile
 from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
+from testbed.link.shaping.shaper import Disturbance, Shaping
 from testbed.record import documents
 from testbed.record.documents import HelloFacts, Role
 from testbed.record.exits import Accumulate, Policy
+from testbed.record.scenario import ScenarioKind
+from testbed.record.schedules import AutoSchedule
 
-CONTROL_SCHEMA = 4
+CONTROL_SCHEMA = 8
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
@@ -37,20 +41,64 @@ class ExitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CellConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one cell measures."""
+    """What one cell measures.
+
+    A request is late after `deadline_ms`. The link is given up after `timeout_ms`. `fallback` is the mode in which the
+    edge answers by itself while the cloud is late or gone.
+    """
 
     mode: str
     timeout_ms: Positive
+    deadline_ms: Positive | None = None
     codec: str | None = None
     exit: ExitConfig | None = None
+    window: Positive = 1
+    """How many timesteps may be unanswered."""
+    chunks: list[Positive] | None = None
+    """How many timesteps are computed and sent together; they add up to T."""
+    schedule: AutoSchedule | None = None
+    """Window and chunks are chosen by this, and the edge hears of them after it has loaded (`Follow`)."""
+    faults: bool = False
+    """Whether faults are played, so that losses are to be expected, and an edge that is killed goes on."""
+    fallback: str | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many timesteps a call may be for, the fewest first."""
+        return sorted(set(self.chunks or [1]) if self.schedule is None else set(self.schedule.sizes))
+
+
+class Arrivals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When requests arrive. A server's come as a Poisson process of `target_qps` in a second, drawn from `seed`."""
+
+    kind: ScenarioKind = "single_stream"
+    target_qps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    seed: str = ""
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """A message body; its class name is its tag on the wire."""
 
 
+class AskShaping(_Body, frozen=True, kw_only=True):
+    """Find out whether the kernel here can shape what goes to the peers, and change nothing. Answered by `CanShape`.
+
+    `peers` are addresses or host names. `will_delay` says that a fault is going to add delay.
+    """
+
+    link: Link
+    peers: list[str]
+    role: Role
+    will_delay: bool = False
+
+
 class Load(_Body, frozen=True, kw_only=True):
-    """Check the artefact, open the data plane, build sessions, open the record. Answered by `Loaded`."""
+    """Check the artefact, open the data plane, build sessions, open the record. Answered by `Loaded`.
+
+    `shaping` is who imposes the link, `because` why it is not the kernel where that was left to choose. `peers` are the
+    edges' IP addresses, for a cloud whose kernel shapes. `capture` asks an edge for a packet capture. An edge has the
+    evaluation `bundle`, and an emulated cloud, to compute ahead.
+    """
 
     profile: Profile
     role: Role
@@ -66,12 +114,61 @@ class Load(_Body, frozen=True, kw_only=True):
     data_keys: KeyPair | None = None
     data_server_public: Z85Key | None = None
     allowed_clients: list[Z85Key] = []
+    link: Link | None = None
+    shaping: Shaping | None = None
+    because: list[str] = []
+    peers: list[str] = []
+    capture: bool = False
+
+
+class CoolDown(_Body, frozen=True, kw_only=True):
+    """Wait until no thermal zone is warmer than it was by more than `within_c`. Answered by `CooledDown`.
+
+    `as_warm_as` has °C by zone; it is empty before the first repeat, when nothing is waited for.
+    """
+
+    as_warm_as: dict[str, float]
+    within_c: Annotated[float, msgspec.Meta(gt=0)]
+    at_most_s: Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Follow(_Body, frozen=True, kw_only=True):
+    """Answer requests by this schedule from now on. Answered by `Done`."""
+
+    window: Positive
+    chunks: list[Positive]
+
+
+class ComputeAhead(_Body, frozen=True, kw_only=True):
+    """Compute what these samples will ask of an emulated node: then its host only waits. Answered by `Done`.
+
+    Where the schedule was chosen, `chunks` has how many timesteps edges take at a time, each way of it once.
+    """
+
+    samples: list[Count]
+    chunks: list[list[Positive]] = []
 
 
 class WarmUp(_Body, frozen=True, kw_only=True):
     """Run these samples and record nothing of them."""
 
     samples: list[Count]
+
+
+class BeginLink(_Body, frozen=True, kw_only=True):
+    """Begin the link's time anew with the next bytes from an edge. Answered by `Done`."""
+
+
+class Disturb(_Body, frozen=True, kw_only=True):
+    """Replace the link's present disturbance. Answered by `Done`."""
+
+    disturbance: Disturbance
+
+
+class CheckPath(_Body, frozen=True, kw_only=True):
+    """Measure the path to the cloud against the link that was asked for. Answered by `PathChecked`."""
+
+    when: Literal["before", "after"]
 
 
 class Idle(_Body, frozen=True, kw_only=True):
@@ -84,11 +181,16 @@ class Idle(_Body, frozen=True, kw_only=True):
 class Measure(_Body, frozen=True, kw_only=True):
     """Run these samples in order and record each; request ids count up from `first_request_id`.
 
-    All of them are run again, in whole passes, until `min_duration_s` is over. Answered by `Measured`.
+    All of them are run again, in whole passes, until `min_duration_s` is over. Answered by `Measured`. A worker that
+    was killed and started again may `go_on`: with the request after the last one that the record knows to have begun.
+    More than `may_lose` lost requests make the cell invalid, whatever its other repeats bring.
     """
 
     samples: list[Count]
+    arrivals: Arrivals = Arrivals()
     first_request_id: Count
+    go_on: bool = False
+    may_lose: Count = 0
     min_duration_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
@@ -98,6 +200,10 @@ class Finish(_Body, frozen=True, kw_only=True):
 
 class Cancel(_Body, frozen=True, kw_only=True):
     """Finish the running request, then stop."""
+
+
+class Complete(_Body, frozen=True, kw_only=True):
+    """What `Cancel` was to end had come to its end: what is left of the repeat is done in full."""
 
 
 class ClockPing(_Body, frozen=True, kw_only=True):
@@ -134,11 +240,30 @@ class Hello(_Body, frozen=True, kw_only=True):
     facts: HelloFacts
 
 
+class CanShape(_Body, frozen=True, kw_only=True):
+    """Why the kernel here cannot shape (empty: it can), and this node's own address towards its first peer."""
+
+    reasons: list[str]
+    address: str | None
+
+
 class Loaded(_Body, frozen=True, kw_only=True):
     """The worker is ready. A cloud says where its data plane really listens."""
 
     data_endpoint: str | None
     detail: documents.Loaded
+
+
+class CooledDown(_Body, frozen=True, kw_only=True):
+    """How warm the node is now, and how long it waited."""
+
+    detail: documents.Cooling
+
+
+class PathChecked(_Body, frozen=True, kw_only=True):
+    """The path has been measured."""
+
+    detail: documents.PathMeasured
 
 
 class Measured(_Body, frozen=True, kw_only=True):
@@ -189,8 +314,25 @@ class Fault(_Body, frozen=True, kw_only=True):
     kind: str
 
 
-ToWorker: TypeAlias = Load | WarmUp | Idle | Measure | Finish | Cancel | ClockPing | Heartbeat | Bye
-FromWorker: TypeAlias = Hello | Loaded | Measured | Finished | Done | Progress | Heartbeat | ClockPong | Fault
+Order: TypeAlias = (
+    AskShaping
+    | Load
+    | CoolDown
+    | Follow
+    | ComputeAhead
+    | WarmUp
+    | BeginLink
+    | Disturb
+    | CheckPath
+    | Idle
+    | Measure
+    | Finish
+    | Cancel
+    | Complete
+)
+Answer: TypeAlias = Hello | CanShape | Loaded | CooledDown | PathChecked | Measured | Finished | Done
+ToWorker: TypeAlias = Order | ClockPing | Heartbeat | Bye
+FromWorker: TypeAlias = Answer | Progress | Heartbeat | ClockPong | Fault
 Body: TypeAlias = ToWorker | FromWorker
 
 

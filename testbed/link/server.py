@@ -79,6 +79,11 @@ class DataServer:
             return None
         return peer, data
 
+    @property
+    def ready(self) -> bool:
+        """Whether `recv` would not wait."""
+        return bool(int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
     def send(self, peer: bytes, data: bytes) -> bool:
         """Send to a peer; False, and an event, if it is gone or does not read."""
         try:

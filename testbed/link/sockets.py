@@ -19,8 +19,14 @@ HIGH_WATER_MARK = 64
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # libzmq's limit counts what CURVE adds to a message (ZeroMQ RFC 26: command name 8, nonce 8, flags 1,
 # MAC 16), and holds for the commands of the handshake too, which take some 300 bytes.
-_CURVE_BYTES = 33
+CURVE_BYTES = 33
+_ZMTP_BYTES = 9
 _HANDSHAKE_BYTES = 1024
+
+
+def framing_bytes(curve: bool) -> int:
+    """What a message of 256 bytes and more grows by on its way into TCP (ZMTP 3.1: flags, and a size of 8 bytes)."""
+    return _ZMTP_BYTES + (CURVE_BYTES if curve else 0)
 
 
 def data_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, max_message_bytes: int) -> zmq.Socket[bytes]:
@@ -28,5 +34,5 @@ def data_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, max_message_
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.linger = 0
     socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
-    socket.maxmsgsize = max(max_message_bytes, _HANDSHAKE_BYTES) + _CURVE_BYTES
+    socket.maxmsgsize = max(max_message_bytes, _HANDSHAKE_BYTES) + CURVE_BYTES
     return socket

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,11 +14,15 @@ from urllib.parse import urlsplit
 from testbed.errors import LinkError
 
 # struct tcp_info of linux/tcp.h (kernel 6.x; the kernel only ever appends to it). Byte offsets:
+_STATE_AT = 0  # u8 tcpi_state
+_ESTABLISHED = 1  # TCP_ESTABLISHED of net/tcp_states.h; afterwards nothing but the end itself is carried
 _OPTIONS_AT = 5  # u8 tcpi_options
 _RTT_AT = 68  # u32 tcpi_rtt, microseconds
+_CWND_AT = 80  # u32 tcpi_snd_cwnd, segments
 _RETRANSMITS_AT = 100  # u32 tcpi_total_retrans
 _ACKED_AT = 120  # u64 tcpi_bytes_acked, u64 tcpi_bytes_received, u32 tcpi_segs_out, u32 tcpi_segs_in (4.2)
 _SENT_AT = 200  # u64 tcpi_bytes_sent, retransmissions included (4.19)
+_AGAIN_AT = 208  # u64 tcpi_bytes_retrans (4.19)
 _ACKED = struct.Struct("=QQII")
 _NEEDED_BYTES = _ACKED_AT + _ACKED.size
 _FULL_BYTES = 256
@@ -33,28 +38,45 @@ class Counters(NamedTuple):
     """Since the connection was made. Bytes are TCP payload plus IP and TCP headers of every segment.
 
     Ethernet framing is not counted, nor are TCP options other than timestamps (those of the handshake,
-    selective acknowledgements after a loss). `tx_bytes` includes retransmissions from Linux 4.19 on.
+    selective acknowledgements after a loss). `tx_bytes` includes retransmissions from Linux 4.19 on. `rtt_ms` is
+    TCP's smoothed round trip, `cwnd` its congestion window in segments, both as they are now.
     """
 
     tx_bytes: int
     rx_bytes: int
     rtt_ms: float
     retransmits: int
+    cwnd: int
+
+
+class Place(NamedTuple):
+    """How far a connection is: its name, HOST:PORT of this end, and bytes of its streams sent and received."""
+
+    connection: str
+    sent: int
+    received: int
 
 
 class _Connection(NamedTuple):
     """An open TCP connection of this process."""
 
+    name: str
     fd: int
     inode: int
     ip_bytes: int
+    peer: str
 
 
 class ConnectionMeter:
     """Reads the counters of this process's one TCP connection to an endpoint (`tcp://HOST:PORT`).
 
     They go on counting over connections that follow one another. The descriptor stays libzmq's: it is borrowed for each
-    reading, since a duplicate would keep the connection open after libzmq has closed it.
+    reading, since a duplicate would keep the connection open after libzmq has closed it. Any thread may read.
+
+    Attributes:
+        last: the counters of the last reading, whoever read.
+        place: how far the connection of that reading was; None before the first.
+        peer: the IP address at the other end.
 
     Raises:
         LinkError: there is not exactly one such connection.
@@ -62,54 +84,83 @@ class ConnectionMeter:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self._lock = threading.Lock()
         self._peers = _addresses(endpoint)
         self._given_up: set[int] = set()
-        self._connection = self._find()
+        self._lost = False
+        self._connection = self._only(self._found())
         if self._connection is None:
-            raise LinkError(f"{endpoint}: {self._wrong_number(0)}")
-        self._before = self._last = Counters(0, 0, 0.0, 0)
+            raise LinkError(f"{endpoint}: {_wrong_number(0)}")
+        self.peer = self._connection.peer
+        self._before = self.last = Counters(0, 0, 0.0, 0, 0)
+        self.place: Place | None = None
 
     def read(self) -> Counters:
         """The counters now; those of the last reading while there is no connection.
 
         Raises:
-            LinkError: the connection of the last reading was lost, and with it what it still carried. Said once: later
-                readings go on from the last one.
+            LinkError: a connection was lost since this was called before, and with it what it still carried. Said once:
+                later readings go on from the last one.
         """
-        before = self._connection
-        now = None if before is None else _read_counters(before)
-        if now is None:
-            self._before, self._connection = self._last, None
-            self._connection = self._find()
-            if before is not None:
-                seen = self._wrong_number(0) if self._connection is None else "it was lost and made anew"
+        with self._lock:
+            self._look()
+            lost, self._lost = self._lost, False
+            if lost:
+                seen = _wrong_number(0) if self._connection is None else "it was lost and made anew"
                 raise LinkError(f"{self.endpoint}: what the lost data connection carried is not known: {seen}")
-            now = None if self._connection is None else _read_counters(self._connection)
-        if now is not None:
-            self._last = _added(self._before, now)
-        return self._last
+            return self.last
+
+    def glance(self) -> Counters | None:
+        """The counters now, None while there is not one connection; what `read` has to say it says all the same."""
+        with self._lock:
+            try:
+                self._look()
+            except LinkError:
+                return None  # several, until libzmq has closed what was given up
+            return None if self._connection is None else self.last
 
     def give_up(self) -> None:
         """Count the present connection no further: whoever asked for it replaces it by another."""
-        if self._connection is not None:
-            # libzmq closes it in its own time, until when the process has two.
-            self._given_up.add(self._connection.inode)
-        self._before, self._connection = self._last, None
+        with self._lock:
+            # libzmq closes it in its own time, until when the process has two. It may be one that was not read yet.
+            self._given_up.update(connection.inode for connection in self._found())
+            self._before, self._connection = self.last, None
 
-    def _find(self) -> _Connection | None:
+    def _look(self) -> None:
+        """Read the connection, and the one that follows it where it is over."""
+        self._take()
+        if self._connection is None:
+            self._connection = self._only(self._found())
+            self._take()
+
+    def _take(self) -> None:
+        """Read the connection, if there is one; one that has ended for the last time, so that nothing of it is lost."""
+        if self._connection is None:
+            return
+        found = _read_counters(self._connection)
+        if found is not None:
+            self.last = _added(self._before, found.counters)
+            self.place = found.place
+        if found is None or not found.goes_on:
+            self._lost = self._lost or found is None
+            self._given_up.add(self._connection.inode)
+            self._before, self._connection = self.last, None
+
+    def _found(self) -> list[_Connection]:
+        """The open connections that were not given up."""
+        entries = Path("/proc/self/fd").iterdir()
+        every = (_connection_to(int(entry.name), self._peers) for entry in entries)
+        return [one for one in every if one is not None and one.inode not in self._given_up]
+
+    def _only(self, found: list[_Connection]) -> _Connection | None:
         """The connection, None if there is none."""
-        found = []
-        for entry in Path("/proc/self/fd").iterdir():
-            connection = _connection_to(int(entry.name), self._peers)
-            if connection is not None and connection.inode not in self._given_up:
-                found.append(connection)
         if len(found) > 1:
-            raise LinkError(f"{self.endpoint}: {self._wrong_number(len(found))}")
+            raise LinkError(f"{self.endpoint}: {_wrong_number(len(found))}")
         return found[0] if found else None
 
-    @staticmethod
-    def _wrong_number(found: int) -> str:
-        return f"this process has {found} TCP connections there, not one, so its traffic cannot be counted"
+
+def _wrong_number(found: int) -> str:
+    return f"this process has {found} TCP connections there, not one, so its traffic cannot be counted"
 
 
 def _added(before: Counters, now: Counters) -> Counters:
@@ -119,6 +170,7 @@ def _added(before: Counters, now: Counters) -> Counters:
         before.rx_bytes + now.rx_bytes,
         now.rtt_ms,
         before.retransmits + now.retransmits,
+        now.cwnd,
     )
 
 
@@ -130,10 +182,11 @@ def _addresses(endpoint: str) -> set[tuple[str, int]]:
         resolved = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise LinkError(f"{endpoint}: cannot be resolved: {error}") from error
-    return {(_unmapped(str(address[0])), int(address[1])) for *_, address in resolved}
+    return {(unmapped(str(address[0])), int(address[1])) for *_, address in resolved}
 
 
-def _unmapped(address: str) -> str:
+def unmapped(address: str) -> str:
+    """An IP address without the prefix of IPv4 on an IPv6 socket, and without a zone."""
     return address.removeprefix("::ffff:").partition("%")[0]
 
 
@@ -147,19 +200,28 @@ def _connection_to(fd: int, peers: set[tuple[str, int]]) -> _Connection | None:
         if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.type != socket.SOCK_STREAM:
             return None
         host, port, *_ = borrowed.getpeername()
-        if (_unmapped(str(host)), int(port)) not in peers:
+        if (unmapped(str(host)), int(port)) not in peers:
             return None
         # A mapped IPv4 address on an IPv6 socket travels as IPv4.
-        ip_bytes = _IPV6_BYTES if ":" in _unmapped(str(host)) else _IPV4_BYTES
-        return _Connection(fd, os.fstat(fd).st_ino, ip_bytes)
+        ip_bytes = _IPV6_BYTES if ":" in unmapped(str(host)) else _IPV4_BYTES
+        end, near, *_ = borrowed.getsockname()
+        return _Connection(f"{unmapped(str(end))}:{near}", fd, os.fstat(fd).st_ino, ip_bytes, unmapped(str(host)))
     except OSError:
         return None
     finally:
         borrowed.detach()
 
 
-def _read_counters(connection: _Connection) -> Counters | None:
-    """The counters of a connection, None if its descriptor is no longer that socket."""
+class _Reading(NamedTuple):
+    """What the kernel says of a connection now."""
+
+    counters: Counters
+    place: Place
+    goes_on: bool
+
+
+def _read_counters(connection: _Connection) -> _Reading | None:
+    """What the kernel says of a connection; None if its descriptor is no longer that socket."""
     try:
         borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=connection.fd)
     except OSError:
@@ -168,11 +230,22 @@ def _read_counters(connection: _Connection) -> Counters | None:
         info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _FULL_BYTES)
         # Checked afterwards: a descriptor that is still this socket now was so before.
         same = os.fstat(connection.fd).st_ino == connection.inode
-        return _counters(info, connection.ip_bytes) if same else None
+        if not same:
+            return None
+        counters, goes_on = _counters(info, connection.ip_bytes), info[_STATE_AT] == _ESTABLISHED
+        return _Reading(counters, _place(info, connection.name), goes_on)
     except OSError:
         return None
     finally:
         borrowed.detach()
+
+
+def _place(info: bytes, name: str) -> Place:
+    acked, received, _, _ = _ACKED.unpack_from(info, _ACKED_AT)
+    if len(info) < _AGAIN_AT + 8:
+        return Place(name, acked, received)
+    sent, again = (int.from_bytes(info[at : at + 8], sys.byteorder) for at in (_SENT_AT, _AGAIN_AT))
+    return Place(name, sent - again, received)
 
 
 def received_bytes(fd: int, inode: int) -> int | None:
@@ -202,6 +275,7 @@ def _counters(info: bytes, ip_bytes: int) -> Counters:
     if len(info) >= _SENT_AT + 8:
         sent = int.from_bytes(info[_SENT_AT : _SENT_AT + 8], sys.byteorder)
     header = ip_bytes + _TCP_BYTES + (_TIMESTAMP_BYTES if info[_OPTIONS_AT] & _TIMESTAMPS else 0)
-    rtt_us = int.from_bytes(info[_RTT_AT : _RTT_AT + 4], sys.byteorder)
-    retransmits = int.from_bytes(info[_RETRANSMITS_AT : _RETRANSMITS_AT + 4], sys.byteorder)
-    return Counters(sent + segments_out * header, received + segments_in * header, rtt_us / 1000, retransmits)
+    rtt_us, cwnd, retransmits = (
+        int.from_bytes(info[at : at + 4], sys.byteorder) for at in (_RTT_AT, _CWND_AT, _RETRANSMITS_AT)
+    )
+    return Counters(sent + segments_out * header, received + segments_in * header, rtt_us / 1000, retransmits, cwnd)

@@ -23,39 +23,45 @@ class Encoder:
     """The edge's half: layers up to the split and the bottleneck, whose code is sent."""
 
     def __init__(self, kit: Kit) -> None:
-        self._half = kit.stepped("stem.onnx", "edge.onnx")
-        self._encode = kit.codecs().encoder(kit.config.codec or "")
+        self._half, self._encode = kit.stepped("stem.onnx", "edge.onnx"), kit.encoder()
 
     def answer(self, request: Request) -> None:
-        """Send a code at each timestep until one exits."""
-        codes = self._half.outputs(request.x)
-        for timestep in range(request.timesteps):
-            with request.computing():
-                code = next(codes)
-            with request.encoding():
-                codec, payload = self._encode(code, timestep)
-            request.ask(Kind.STEP, payload, timestep=timestep, codec=codec, code=code)
-            if request.confident:
+        """Send a chunk's codes in one message, as far ahead of answers as the window reaches, until one exits."""
+        outputs, timestep = self._half.outputs(request.x, request.chunks), 0
+        for size in request.chunks:
+            if not request.room(size):
                 return
+            with request.computing():
+                codes = next(outputs)
+            with request.encoding():
+                coded = [self._encode(code, timestep + place) for place, code in enumerate(codes)]
+            if not request.look():
+                return
+            request.send_codes(timestep, codes, coded)
+            timestep += size
+        request.settle()
 
 
 class Decoder:
     """The cloud's half, with one state for each request of each edge."""
 
     def __init__(self, kit: Kit) -> None:
-        self._half = kit.graph("cloud.onnx")
-        self._codecs = kit.codecs()
+        self._graphs = kit.step_graphs("cloud.onnx")
+        self._decode = kit.decoder()
         self._sessions: Sessions[State] = Sessions(kit.card.timesteps)
 
     def answer(self, peer: bytes, frame: Frame) -> NDArray[np.float32]:
-        """Logits [1, K] of one timestep."""
-        if frame.kind is not Kind.STEP:
+        """Logits [n, K] of the frame's timesteps."""
+        if frame.kind not in (Kind.STEP, Kind.STEPS):
             raise FrameError("bad_kind", f"no {frame.kind.name} frame is expected in this cell")
+        codes = self._decode(frame)
+        graph = self._graphs.get(len(codes))
+        if graph is None:
+            raise FrameError("bad_length", f"no graph takes {len(codes)} timesteps at once in this cell")
         first = frame.timestep == 0
-        before = self._half.initial_state() if first else self._sessions.state(peer, frame.request, frame.timestep)
-        code = self._codecs.decode(frame.codec, frame.payload, frame.timestep)
-        logits, state = self._half.step(code[None], before)
-        self._sessions.keep(peer, frame.request, frame.timestep, state)
+        before = graph.initial_state() if first else self._sessions.state(peer, frame.request, frame.timestep)
+        logits, state = graph.step(codes, before)
+        self._sessions.keep(peer, frame.request, frame.timestep + len(codes) - 1, state)
         return logits
 
     def end(self, peer: bytes, request: int) -> None:

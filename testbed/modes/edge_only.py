@@ -22,23 +22,22 @@ class Whole:
         """Run the backbone."""
         with request.computing():
             logits = self._backbone.run(request.x)
-        for row in logits:
-            request.give(row)
+        request.give(*logits)
 
 
 class Stepwise:
-    """Timestep by timestep, until the output is confident."""
+    """Timestep by timestep, or chunk by chunk, until the output is confident."""
 
     def __init__(self, kit: Kit) -> None:
         self._backbone = kit.stepped("full_stem.onnx", "full_step.onnx")
 
     def answer(self, request: Request) -> None:
         """Run timesteps until one exits."""
-        outputs = self._backbone.outputs(request.x)
-        for _ in range(request.timesteps):
+        outputs = self._backbone.outputs(request.x, request.chunks)
+        for _ in request.chunks:
             with request.computing():
                 logits = next(outputs)
-            request.give(logits)
+            request.give(*logits)
             if request.confident:
                 return
 

@@ -1,16 +1,16 @@
 """Every mode by its name. What is read here needs nothing heavy, so that an experiment is checked at once.
 
 A package adds one by an entry point `NAME = "module:MODE"` in the group `testbed.modes`. `MODE` is a `Mode` whose facts
-have that name. The package must be installed on both nodes and on the workstation.
+have that name. The package must be installed on both nodes and on the workstation. A file (devices/base/plugins.py) is
+sent there.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from devices.base.plugins import with_plugins
+from devices.base.plugins import called, registry, with_plugins
 from testbed.errors import ExperimentError
 from testbed.modes.cloud_only import CloudOnly
 from testbed.modes.co_inference import CoInference
@@ -23,19 +23,19 @@ _IN_ORDER: tuple[Mode, ...] = (EdgeOnly(), CloudOnly(), CoInference())
 MODES: dict[str, Mode] = {mode.facts.name: mode for mode in _IN_ORDER}
 
 
-@functools.cache
+@registry
 def modes() -> Mapping[str, Mode]:
-    """Name → mode, the testbed's own first; the packages installed are looked through once in a process.
+    """Name → mode, the testbed's own first; what others add is looked for once.
 
     Raises:
-        ExperimentError: what a package adds is no mode.
+        ExperimentError: what somebody adds is no mode.
         TestbedError: it cannot be loaded, or takes a name that is the testbed's own.
     """
     found = with_plugins(GROUP, MODES)
     for name, mode in found.items():
         if not _is_mode(name, mode):
             raise ExperimentError(
-                f"the plug-in {name!r} of {GROUP} is no mode: it must be an object with `facts`, a ModeFacts with "
+                f"{called(GROUP, name)} is no mode: it must be an object with `facts`, a ModeFacts with "
                 f"name={name!r}, and with edge and cloud (docs/extending.md)"
             )
     return found

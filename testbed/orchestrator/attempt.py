@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from devices.links.conditions import Link
 from testbed.experiment import Deadlines
 from testbed.link import messages
-from testbed.link.messages import CellConfig
+from testbed.link.messages import Arrivals, CellConfig
 from testbed.orchestrator.participants import Participant
-from testbed.record.documents import Role
+from testbed.record.documents import CooldownDocument, Role
+from testbed.record.faults import FaultDocument
 from testbed.record.layout import AttemptFolder
 from testbed.record.metering import rest_s, window_s
+from testbed.record.schedules import ChosenSchedule
 
 Phase = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, of how much."""
+
+NodeStep = Callable[[str, str, int, int], None]
+"""Told what is being done on a node that takes a while (nothing: it is done), how many bytes of it, of how many."""
 
 
 @dataclass(frozen=True)
 class Attempt:
     """What to measure, on whom, and where the record goes.
 
-    Folders are on the workstation; `samples` index the bundle, and each edge runs all of them.
+    Folders are on the workstation; `samples` index the bundle, and each edge runs all of them. Each edge has `arrivals`
+    of its own, from a seed of its own.
+    `as_warm_as` says of each node, in °C by zone, how warm it was before its first repeat. `schedules` has that of each
+    edge, where earlier repeats of its cell have chosen one.
     """
 
     folder: AttemptFolder
@@ -39,6 +49,15 @@ class Attempt:
     idle_s: float
     curve: bool
     deadlines: Deadlines
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    link: Link | None = None
+    shaping: Literal["auto", "user", "tc"] = "auto"
+    capture: bool = False
+    faults: Sequence[FaultDocument] = ()
+    may_lose: int = 0
+    cooldown: CooldownDocument | None = None
+    as_warm_as: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    schedules: Mapping[str, ChosenSchedule] = field(default_factory=dict)
 
     def ids(self, role: Role) -> list[str]:
         """The participants of a role."""

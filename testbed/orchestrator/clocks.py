@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Literal
 
+from testbed.errors import TestbedError
 from testbed.link.clock import ClockOffset, estimate, line
 from testbed.orchestrator.worker import CLOCK_EXCHANGES, Worker
 from testbed.record.schema import ClockEstimate, ClockLine
@@ -47,14 +48,14 @@ async def exchange(
 
 
 @contextlib.asynccontextmanager
-async def during(workers: Collection[Worker], repeat: int) -> AsyncIterator[list[ClockEstimate]]:
-    """Exchange now and then for as long as the block lasts; the list grows meanwhile.
+async def during(present: Callable[[], Collection[Worker]], repeat: int) -> AsyncIterator[list[ClockEstimate]]:
+    """Exchange now and then for as long as the block lasts, with those present each time; the list grows meanwhile.
 
     Raises:
         TestbedError: an exchange failed, though the block itself did not.
     """
     found: list[ClockEstimate] = []
-    exchanging = asyncio.ensure_future(_now_and_then(workers, repeat, found))
+    exchanging = asyncio.ensure_future(_now_and_then(present, repeat, found))
     try:
         yield found
     finally:
@@ -78,7 +79,12 @@ def lines(estimates: Sequence[ClockEstimate]) -> list[ClockLine]:
     return [line(offsets, node=node, repeat=repeat) for (node, repeat), offsets in found.items()]
 
 
-async def _now_and_then(workers: Collection[Worker], repeat: int, found: list[ClockEstimate]) -> None:
+async def _now_and_then(present: Callable[[], Collection[Worker]], repeat: int, found: list[ClockEstimate]) -> None:
     while True:
-        found += await exchange(workers, repeat, "during", DURING_EXCHANGES)
+        for worker in present():
+            try:
+                found += await exchange([worker], repeat, "during", DURING_EXCHANGES)
+            except TestbedError:  # noqa: PERF203  (once in seconds)
+                if worker in present():  # else a fault struck it meanwhile
+                    raise
         await asyncio.sleep(DURING_PERIOD_S)

@@ -138,5 +138,7 @@ class ControlHub:
     def _heard(self, identity: bytes, parts: list[bytes]) -> None:
         worker = self.workers.get(identity.decode(errors="replace"))
         if worker is not None and len(parts) == 1:
-            with contextlib.suppress(LinkError):  # not of this run or version: its watcher will miss the answer
+            try:
                 worker.heard(messages.decode(parts[0], self.run))
+            except LinkError as error:  # may be an answer that would be waited for without end
+                worker.fail(str(error))

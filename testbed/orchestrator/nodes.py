@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 
 from testbed.deploy.deployer import Deployer
 from testbed.errors import DeployError, NodeFailures, TestbedError
-from testbed.orchestrator.attempt import Attempt
+from testbed.orchestrator.attempt import Attempt, NodeStep
 
 
-async def open_all(deployers: Mapping[str, Deployer], attempt: Attempt) -> None:
-    """Open all nodes, or find them open; `deployers` are by participant.
+async def open_all(deployers: Mapping[str, Deployer], attempt: Attempt, on_step: NodeStep) -> None:
+    """Open all nodes, or find them open; `deployers` are by participant. `on_step` is told of each what is being done.
 
     Raises:
         TestbedError: one cannot be used, or an edge of the attempt could never reach its cloud.
     """
-    opened = await asyncio.gather(*(node.open() for node in deployers.values()), return_exceptions=True)
+
+    async def reach(name: str, node: Deployer) -> None:
+        try:
+            await node.open(functools.partial(on_step, name))
+        finally:
+            on_step(name, "", 0, 0)
+
+    opened = await asyncio.gather(*(reach(*each) for each in deployers.items()), return_exceptions=True)
     failures = {name: error for name, error in zip(deployers, opened, strict=True) if error is not None}
     for error in failures.values():
         if len(failures) == 1 or not isinstance(error, TestbedError):
@@ -24,9 +32,9 @@ async def open_all(deployers: Mapping[str, Deployer], attempt: Attempt) -> None:
     if failures:
         raise NodeFailures("reaching nodes", failures)
     for cloud in (node for node in attempt.participants if node.role == "cloud"):
-        address = cloud.profile.address
-        if address != "localhost" and not address.startswith("127.") and address != "::1":
+        if not cloud.profile.on_loopback:
             continue
+        address = cloud.profile.address
         boots = {name: await deployers[name].boot_id() for name in (cloud.id, *attempt.ids("edge"))}
         for name, boot in boots.items():
             if boot != boots[cloud.id]:

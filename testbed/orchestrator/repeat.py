@@ -1,7 +1,7 @@
 """The life of one repeat of one cell.
 
-Reach the nodes → start workers → load → warm up → sync clocks → idle baseline → measure → idle baseline → sync clocks →
-finish → dismiss → fetch.
+Reach the nodes → start workers → load → choose a schedule → cool down → warm up → sync clocks → idle baseline →
+measure → idle baseline → sync clocks → finish → dismiss → fetch.
 """
 
 from __future__ import annotations
@@ -9,37 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Literal, TypeVar
 
-from devices.profile import Profile, Settings
 from testbed.deploy.deployer import Deployer
-from testbed.errors import NodeFailures, TestbedError
+from testbed.errors import TestbedError
 from testbed.link import messages
-from testbed.link.keys import new_keypair
-from testbed.link.messages import WorkerStart
 from testbed.orchestrator import clocks
-from testbed.orchestrator.attempt import Attempt, Phase, shortest_s
+from testbed.orchestrator.attempt import Attempt, NodeStep, Phase, shortest_s
 from testbed.orchestrator.control import ControlHub
+from testbed.orchestrator.cooling import cool_down
+from testbed.orchestrator.crew import Crew, ask_all
 from testbed.orchestrator.nodes import fetch_all, open_all
-from testbed.orchestrator.worker import Worker
-from testbed.record.documents import AttemptRecord, NodeRepeat
+from testbed.orchestrator.requests import Requests
+from testbed.orchestrator.schedules import follow
+from testbed.record.documents import AttemptRecord, NodeRepeat, PathMeasured
 from testbed.record.log import sync, write_json
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockRecord
 
 T = TypeVar("T")
-
-GOODBYE_S = 3.0
-RESTORE_S = 20.0
-"""How much longer a worker may take to end that puts its board's settings back: each tool takes a second or two."""
-
-
-def _goodbye_s(profile: Profile) -> float:
-    return GOODBYE_S + (RESTORE_S if profile.settings != Settings() else 0.0)
-
-
-def _idle(seconds: float, when: Literal["before", "after"]) -> messages.Idle:
-    return messages.Idle(seconds=seconds, phase=f"idle_{when}")
 
 
 class _Dropped(Exception):  # noqa: N818  (nothing went wrong)
@@ -52,11 +40,17 @@ class Orchestrator:
     `deployers` reach every node of the campaign, by participant, also those that an attempt does without.
     """
 
-    def __init__(self, run: str, on_phase: Phase, deployers: Mapping[str, Deployer]) -> None:
+    def __init__(
+        self,
+        run: str,
+        on_phase: Phase,
+        deployers: Mapping[str, Deployer],
+        on_step: NodeStep = lambda node, what, done, of: None,
+    ) -> None:
         self.run = run
         self._deployers = deployers
-        self._on_phase = on_phase
-        self._workers: dict[str, Worker] = {}
+        self._on_phase, self._on_step = on_phase, on_step
+        self._crew: Crew | None = None
         self._waiting = self._measured = False
         self._stop = asyncio.Event()
 
@@ -69,13 +63,14 @@ class Orchestrator:
         """End the running attempt; what it measured is collected. Returns how it ends, for the user.
 
         While nodes are reached, started and loaded it is dropped at once. Requests, of the warm-up too, end first. An
-        attempt all of whose requests are measured is finished: the rest takes seconds, and without it all is lost.
+        attempt all of whose requests are measured, also where the running one was the last, is finished: the rest takes
+        seconds, and without it all is lost.
         """
         self._stop.set()
         if self._measured:
             return "with this repeat, all of which is measured"
-        for worker in self._workers.values():
-            worker.tell(messages.Cancel())
+        if self._crew is not None:
+            self._crew.tell(messages.Cancel())
         return "without this repeat, which has not begun" if self._waiting else "after the running request"
 
     async def attempt(self, attempt: Attempt) -> bool:
@@ -92,19 +87,19 @@ class Orchestrator:
 
     async def _attempt(self, attempt: Attempt) -> bool:
         async with ControlHub(self.run, (node.id for node in attempt.participants)) as hub:
-            self._workers = {}
+            crew = self._crew = Crew(hub, attempt, self._deployers, self.run, self._on_step)
             try:
-                document = await self._measure(hub, attempt)
+                document = await self._measure(crew, attempt)
             except (asyncio.CancelledError, _Dropped):
-                await self._bring_home(attempt)
+                await self._bring_home(crew, attempt)
                 raise
             except BaseException:
-                if await self._bring_home(attempt):
+                if await self._bring_home(crew, attempt):
                     # Where a connection was lost, a new one is often there at once, and with it what was recorded.
                     with contextlib.suppress(TestbedError):
                         await self._reach(attempt)
                 raise
-            for error in await self._bring_home(attempt):
+            for error in await self._bring_home(crew, attempt):
                 raise error
         if document is not None:
             sync(attempt.folder.path)  # attempt.json says that the rows are there
@@ -113,51 +108,65 @@ class Orchestrator:
 
     async def _reach(self, attempt: Attempt) -> None:
         self._on_phase("reaching nodes", 0, 1)
-        await open_all(self._deployers, attempt)
+        await open_all(self._deployers, attempt, self._on_step)
 
-    async def _bring_home(self, attempt: Attempt) -> list[TestbedError]:
+    async def _bring_home(self, crew: Crew, attempt: Attempt) -> list[TestbedError]:
         """Dismiss the workers and fetch what they recorded; returns what went wrong."""
-        await asyncio.gather(*(worker.dismiss(_goodbye_s(worker.node.profile)) for worker in self._workers.values()))
-        self._workers = {}
+        await crew.dismiss()
         return await fetch_all(self._deployers, self.run, attempt)
 
-    async def _measure(self, hub: ControlHub, attempt: Attempt) -> AttemptRecord | None:
+    async def _measure(self, crew: Crew, attempt: Attempt) -> AttemptRecord | None:
         """Returns what attempt.json is to say; None when it was cancelled."""
         started = time.monotonic()
-        hellos = await self._unless_cancelled(self._start(hub, attempt))
-        loaded = await self._unless_cancelled(self._load(attempt))
+        self._on_phase("starting workers", 0, 1)
+        hellos = await self._unless_cancelled(crew.start())
+        self._on_phase("loading", 0, 1)
+        loaded = await self._unless_cancelled(crew.load())
+        schedules = await self._unless_cancelled(follow(crew, attempt, loaded))
         idle_s, least_s = shortest_s(attempt, loaded)
-        edges = [self._workers[name] for name in attempt.ids("edge")]
+        cooled = await self._unless_cancelled(cool_down(crew, attempt, self._on_phase))
+        await self._unless_cancelled(crew.compute_ahead(self._on_phase))
         self._on_phase("warm-up", 0, len(attempt.warmup))
         order = messages.WarmUp(samples=list(attempt.warmup))
-        await self._each("warming up", lambda edge: edge.ask(order, "warming up"), edges)
+        await crew.served(ask_all("warming up", lambda edge: edge.ask(order, "warming up"), crew.edges))
         self._drop_if_cancelled()
-        clock = await self._sync(attempt, "before")
-        self._on_phase("idle baseline", 0, 1)
-        await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "before"), "resting before measuring"))
+        before = await self._paths(crew, attempt, "before")
+        clock = await self._sync(crew, attempt, "before")
+        await self._rest(crew, idle_s, "before")
         self._drop_if_cancelled()
-        async with clocks.during(self._workers.values(), attempt.repeat) as exchanged:
-            measured = await self._requests(attempt, edges, least_s)
+        requests = Requests(crew, attempt, self._on_phase)
+        async with clocks.during(requests.present, attempt.repeat) as exchanged:
+            measured, faults = await requests.measure(least_s)
         clock += exchanged
-        if self.cancelled:  # the workers know, and would not rest
-            await self._finish()
+        if not all(edge.whole for edge in measured.values()):
+            await self._finish(crew)
             return None
         self._measured = True
-        self._on_phase("idle baseline", 1, 1)
-        await self._each("resting", lambda worker: worker.ask(_idle(idle_s, "after"), "resting after measuring"))
-        clock += await self._sync(attempt, "after")
-        finished = await self._finish()
+        if self.cancelled:  # the workers know, and would not rest
+            crew.tell(messages.Complete())
+        await self._rest(crew, idle_s, "after")
+        clock += await self._sync(crew, attempt, "after")
+        after = await self._paths(crew, attempt, "after")
+        finished = await self._finish(crew)
         return AttemptRecord(
             schema=SCHEMA_VERSION,
             seconds=time.monotonic() - started,
-            requests=measured,
+            requests={edge: told.requests for edge, told in measured.items()},
             min_duration_s=least_s,
             idle_s=idle_s,
             clock=ClockRecord(estimates=clock, lines=clocks.lines(clock)),
             nodes={
-                name: NodeRepeat(hello=hello.facts, loaded=loaded[name].detail, finished=finished[name].detail)
+                name: NodeRepeat(
+                    hello=hello.facts,
+                    loaded=loaded[name].detail,
+                    finished=finished[name].detail,
+                    cooling=cooled.get(name),
+                    paths=[path[name] for path in (before, after) if name in path],
+                    schedule=schedules.get(name),
+                )
                 for name, hello in hellos.items()
             },
+            faults=faults,
         )
 
     async def _unless_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
@@ -185,116 +194,25 @@ class Orchestrator:
         if self.cancelled:
             raise _Dropped
 
-    async def _finish(self) -> dict[str, messages.Finished]:
-        return await self._each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
+    async def _rest(self, crew: Crew, seconds: float, when: Literal["before", "after"]) -> None:
+        self._on_phase("idle baseline", when == "after", 1)
+        order = messages.Idle(seconds=seconds, phase=f"idle_{when}")
+        await crew.each("resting", lambda worker: worker.ask(order, f"resting {when} measuring"))
 
-    async def _start(self, hub: ControlHub, attempt: Attempt) -> dict[str, messages.Hello]:
-        self._on_phase("starting workers", 0, 1)
-        for node in attempt.participants:
-            start = WorkerStart(
-                control_endpoint=hub.endpoint,
-                control_public=hub.keys.public,
-                keys=hub.client_keys[node.id],
-                node=node.id,
-                root=node.profile.root,
-                silence_s=attempt.deadlines.silence_s,
-            )
-            log = attempt.logs / f"repeat-{attempt.repeat:02d}-{attempt.folder.path.name}-{node.id}.log"
-            process = await self._deployers[node.id].start(self.run, start, log)
-            self._workers[node.id] = hub.worker(node, process, attempt.deadlines.silence_s)
-        return await self._each("starting", lambda worker: worker.hello(attempt.deadlines.start_s))
+    async def _finish(self, crew: Crew) -> dict[str, messages.Finished]:
+        return await crew.each("finishing", lambda worker: worker.ask(messages.Finish(), "closing its record"))
 
-    async def _load(self, attempt: Attempt) -> dict[str, messages.Loaded]:
-        """Load the cloud, whose data plane the edges then connect to."""
-        self._on_phase("loading", 0, 1)
-        server = new_keypair() if attempt.curve else None
-        clients = {name: new_keypair() for name in attempt.ids("edge")} if attempt.curve else {}
-        answers: dict[str, messages.Loaded] = {}
-        endpoint: str | None = None
-        for node in sorted(attempt.participants, key=lambda node: node.role != "cloud"):
-            edge, folder = node.role == "edge", self._deployers[node.id]
-            load = messages.Load(
-                profile=node.profile,
-                role=node.role,
-                repeat=attempt.repeat,
-                config=attempt.config,
-                artefact=await folder.push(attempt.artefact, attempt.artefact_hash),
-                artefact_hash=attempt.artefact_hash,
-                bundle=await folder.push(attempt.bundle, attempt.bundle_hash) if edge else None,
-                bundle_hash=attempt.bundle_hash if edge else None,
-                out_dir=folder.node_folder(self.run, attempt.folder.path, node.id),
-                run=self.run,
-                data_endpoint=endpoint if edge else None,
-                data_keys=clients.get(node.id) if edge else server,
-                data_server_public=server.public if server is not None and edge else None,
-                allowed_clients=[] if edge else [keys.public for keys in clients.values()],
-            )
-            answers[node.id] = await self._workers[node.id].ask(load, "loading", attempt.deadlines.load_s)
-            endpoint = answers[node.id].data_endpoint or endpoint
-        return answers
+    async def _paths(self, crew: Crew, attempt: Attempt, when: Literal["before", "after"]) -> dict[str, PathMeasured]:
+        """What the link delivers to each edge; one after the other, since they share it."""
+        found: dict[str, PathMeasured] = {}
+        for edge in crew.edges if attempt.link is not None else []:
+            self._on_phase("checking the link", 0, 1)
+            await crew.begin_link()
+            asked = edge.ask(messages.CheckPath(when=when), "checking the link")
+            answer: messages.PathChecked = await crew.served(asked)
+            found[edge.node.id] = answer.detail
+        return found
 
-    async def _requests(self, attempt: Attempt, edges: list[Worker], least_s: float) -> dict[str, int]:
-        """Have all edges make their requests at once while the others serve; how many each of them measured."""
-        total = len(attempt.samples)
-        first = attempt.repeat * total
-        order = messages.Measure(samples=list(attempt.samples), first_request_id=first, min_duration_s=least_s)
-        done = {edge.node.id: 0 for edge in edges}
-
-        def progress(name: str) -> Callable[[int, int], None]:
-            def report(count: int, of: int) -> None:
-                done[name] = count
-                self._on_phase("measuring", min(done.values()), total)
-
-            return report
-
-        self._on_phase("measuring", 0, total)
-        for edge in edges:
-            edge.on_progress = progress(edge.node.id)
-        others = [worker for worker in self._workers.values() if worker not in edges]
-        work = {edge.node.id: edge.ask(order, "measuring") for edge in edges}
-        answers: dict[str, messages.Measured] = await self._beside(work, others)
-        counts = {name: answer.detail.requests for name, answer in answers.items()}
-        self._on_phase("measuring", min(total, *counts.values()), total)
-        return counts
-
-    async def _sync(self, attempt: Attempt, when: Literal["before", "after"]) -> list[ClockEstimate]:
+    async def _sync(self, crew: Crew, attempt: Attempt, when: Literal["before", "after"]) -> list[ClockEstimate]:
         self._on_phase("syncing clocks", 0, 1)
-        return await clocks.exchange(self._workers.values(), attempt.repeat, when)
-
-    async def _each(
-        self, doing: str, ask: Callable[[Worker], Awaitable[Any]], workers: list[Worker] | None = None
-    ) -> dict[str, Any]:
-        """Ask workers, or all of them, at once; a failure names every node that failed."""
-        asked = list(self._workers.values()) if workers is None else workers
-        names = [worker.node.id for worker in asked]
-        answers = await asyncio.gather(*map(ask, asked), return_exceptions=True)
-        failures = {name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, Exception)}
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
-        if len(failures) == 1:
-            raise next(iter(failures.values()))
-        if failures:
-            raise NodeFailures(doing, failures)
-        return dict(zip(names, answers, strict=True))
-
-    async def _beside(self, work: Mapping[str, Awaitable[Any]], others: list[Worker]) -> dict[str, Any]:
-        """Wait for some workers' work while watching that the other ones live; the first failure ends it."""
-        running = {name: asyncio.ensure_future(each) for name, each in work.items()}
-        watching = [asyncio.ensure_future(other.watch("serving")) for other in others]
-        left = set(running.values())
-        try:
-            while left:
-                ended, _ = await asyncio.wait({*left, *watching}, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended & left:
-                    task.result()
-                left -= ended
-                if left:
-                    for watch in ended.intersection(watching):
-                        watch.result()  # why the worker that was watched is gone
-            return {name: task.result() for name, task in running.items()}
-        finally:
-            for task in (*running.values(), *watching):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, TestbedError):
-                    await task
+        return await clocks.exchange(crew.workers.values(), attempt.repeat, when)

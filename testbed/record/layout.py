@@ -109,6 +109,11 @@ class ExperimentFolder:
         return self.path / ".lock"
 
     @property
+    def present(self) -> Path:
+        """What the process that writes here is doing; there only while it does."""
+        return self.path / ".present.json"
+
+    @property
     def previous(self) -> Path:
         """Where results lie that were moved out of the way."""
         return self.path / ".previous"

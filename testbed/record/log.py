@@ -1,8 +1,9 @@
-"""Reading back what `devices.base.rowlog` wrote, and replacing whole documents in one step."""
+"""Reading back what `devices.base.rowlog` wrote, making folders, and replacing whole documents in one step."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +20,22 @@ def read_rows(path: Path, row_type: type[RowT]) -> Iterator[RowT]:
     """Read a row log back, checked against its schema. A last line without its newline is dropped.
 
     Raises:
-        RecordError: a whole line is not a row of that type.
+        RecordError: it cannot be read, or a whole line is not a row of that type.
     """
     decoder = msgspec.json.Decoder(row_type)
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield decoder.decode(line)
-            except msgspec.MsgspecError as error:
-                raise RecordError(f"{path}:{number}: not a {row_type.__name__}: {error}") from error
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise RecordError(f"{path}: expected a file")
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield decoder.decode(line)
+                except msgspec.MsgspecError as error:
+                    raise RecordError(f"{path}:{number}: not a {row_type.__name__}: {error}") from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def sync(folder: Path) -> None:
@@ -48,6 +54,21 @@ def sync(folder: Path) -> None:
                     os.close(descriptor)
     except OSError as error:
         raise DiskError.of(folder, error) from error
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder that can be written to, if it is not there; returns it.
+
+    Raises:
+        DiskError: it cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DiskError.of(folder, error) from error
+    return folder
 
 
 def write_atomically(path: Path, data: bytes) -> None:

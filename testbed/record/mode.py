@@ -11,6 +11,9 @@ Part: TypeAlias = Literal["full", "edge", "cloud"]
 
 Sends: TypeAlias = Literal["nothing", "input", "code"]
 
+Answerer: TypeAlias = Literal["edge", "cloud"]
+"""Whose output a prediction is."""
+
 
 class ModeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One mode: who takes part, what crosses the link, and which part of the model each side runs.
@@ -39,6 +42,16 @@ class ModeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.sends == "code"
 
     @property
+    def windows(self) -> bool:
+        """Whether timesteps may be in flight: each is sent by itself, and the edge sees its answer."""
+        return self.sends == "code"
+
+    @property
     def network(self) -> Literal["split", "full"]:
         """Which network answers: the split one with its bottleneck, or the uncompressed backbone."""
         return "full" if "full" in (self.edge_part, self.cloud_part) else "split"
+
+    @property
+    def answers(self) -> Answerer:
+        """Whose output the prediction is, as long as the edge need not fall back on itself."""
+        return "edge" if self.cloud_part is None else "cloud"

@@ -118,13 +118,17 @@ def recorded(cell: Cell, node: NodeRecord, name: str) -> Source | None:
         RecordError: how well it measures is not in the manifest, or the samples cannot be read.
     """
     rows = cell.power
-    rows = rows[(rows["node"] == node.id) & (rows["source"] == name)]
-    if rows.empty:
+    chosen = ((rows["node"] == node.id) & (rows["source"] == name)).to_numpy(bool)
+    if not chosen.any():
         return None
-    scope = widest(set(rows["scope"]))
+    scope = widest(set(rows["scope"][chosen].unique()))
+    chosen = chosen & (rows["scope"] == scope).to_numpy(bool)
     rails: dict[str, Trace] = {}
-    for rail, samples in rows[rows["scope"] == scope].sort_values("t_ns").groupby("rail"):
-        rails[str(rail)] = Trace(samples["t_ns"].to_numpy(np.int64), samples["mw"].to_numpy(np.float64))
+    for rail in sorted(rows["rail"][chosen].unique()):
+        of_rail = chosen & (rows["rail"] == rail).to_numpy(bool)
+        t_ns, mw = rows["t_ns"].to_numpy(np.int64)[of_rail], rows["mw"].to_numpy(np.float64)[of_rail]
+        order = np.argsort(t_ns, kind="stable")
+        rails[str(rail)] = Trace(t_ns[order], mw[order])
     rate_hz = next(spec.rate_hz for spec in node.profile.power if spec.source == name)
     return Source(node.id, name, scope, sensor(node, name), 1000 / rate_hz, rails)
 
@@ -166,12 +170,13 @@ def window(cell: Cell, node: NodeRecord, repeat: int) -> Window:
 
 def _on_clock_of(cell: Cell, node: NodeRecord, edge: NodeRecord, repeat: int) -> Window:
     rows = cell.requests
-    rows = rows[(rows["repeat"] == repeat) & (rows["node"] == edge.id)]
-    if rows.empty:
+    own = np.flatnonzero(rows["repeat"].to_numpy() == repeat)
+    own = own[(rows["node"].take(own) == edge.id).to_numpy(bool)]
+    if not len(own):
         raise RecordError(f"{cell.folder}: holds no requests of {edge.id} in repeat {repeat}")
-    start_ns, end_ns = int(rows["t_start_ns"].min()), int(rows["t_end_ns"].max())
+    start_ns, end_ns = int(rows["t_start_ns"].to_numpy()[own].min()), int(rows["t_end_ns"].to_numpy()[own].max())
     shift_ns, bound_ns = (0, 0.0) if node is edge else _clock_shift(cell, node, edge, repeat, end_ns - start_ns)
-    return Window(start_ns + shift_ns, end_ns + shift_ns, len(rows), bound_ns)
+    return Window(start_ns + shift_ns, end_ns + shift_ns, len(own), bound_ns)
 
 
 def _idle(cell: Cell, node: str, repeat: int) -> tuple[Phase, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -70,13 +71,14 @@ class Cell:
     def events(self) -> list[EventRow]:
         """Phases and incidents, in the order they were recorded."""
         path = CellFolder(self.folder).events
-        if self._is_there(path):
-            with path.open("rb") as file:
-                # It is written whole, so what does not end with a line was cut.
-                if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
-                    raise RecordError(f"{path}: cut short; {AGAIN}")
-            return list(read_rows(path, EventRow))
-        return []
+        if not self._is_there(path):
+            return []
+        rows = list(read_rows(path, EventRow))
+        with path.open("rb") as file:
+            # It is written whole, so what does not end with a line was cut.
+            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+                raise RecordError(f"{path}: cut short; {AGAIN}")
+        return rows
 
     @property
     def clock(self) -> list[ClockEstimate]:
@@ -99,8 +101,12 @@ class Cell:
             raise RecordError(f"{path}: missing; {AGAIN}")
         return path.exists()
 
-    def _table(self, name: str) -> pd.DataFrame:
-        table = read_table(CellFolder(self.folder).table(name), TABLES[name])
+    def columns(self, name: str, *columns: str) -> pd.DataFrame:
+        """Some columns of a table, which cost no more than they are: logits are nearly all of the timesteps."""
+        return self._table(name, columns)
+
+    def _table(self, name: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+        table = read_table(CellFolder(self.folder).table(name), TABLES[name], columns)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -124,12 +130,29 @@ def look_over(cell: Cell) -> Cell:
     if cell.status is not None and not any(folder.table(name).exists() for name in TABLES):
         found.append(f"{cell.folder}: the documents are there and the tables are not; {AGAIN}")
     elif cell.status is not None:
-        for piece in (*TABLES, "events", "clock"):
+        looks: list[Callable[[], object]] = [lambda: cell.events, lambda: cell.clock]
+        # Nothing is kept of the tables: those of a whole campaign may be larger than memory.
+        looks[:0] = [functools.partial(read_table, folder.table(name), row) for name, row in TABLES.items()]
+        for look in looks:
             try:
-                getattr(cell, piece)
+                look()
             except RecordError as error:  # noqa: PERF203  (each piece is looked at)
                 found.append(str(error))
     return replace(cell, damage=(*cell.damage, *found)) if found else cell
+
+
+def read_results(folder: Path, on_damage: Callable[[str], None]) -> list[Cell]:
+    """Every cell of an experiment's results, or the one cell whose folder this is.
+
+    Raises:
+        RecordError: as `read_campaign` and `read_cell`.
+    """
+    if not CellFolder(folder).manifest.exists():
+        return read_campaign(folder, on_damage)
+    cell = look_over(read_cell(folder))
+    for line in cell.damage:
+        on_damage(line)
+    return [cell]
 
 
 def read_campaign(folder: Path, on_damage: Callable[[str], None]) -> list[Cell]:

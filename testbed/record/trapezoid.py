@@ -19,6 +19,16 @@ class Trace:
     t_ns: NDArray[np.int64]
     mw: NDArray[np.float64]
 
+    def over(self, start_ns: int, end_ns: int) -> Trace:
+        """The samples that a trapezoid over a window needs: those in it and one beyond either end.
+
+        All samples where they do not cover the window.
+        """
+        first, last = int(np.searchsorted(self.t_ns, start_ns, "right")) - 1, int(np.searchsorted(self.t_ns, end_ns))
+        if first < 0 or last == len(self.t_ns):
+            return self
+        return Trace(self.t_ns[first : last + 1], self.mw[first : last + 1])
+
     def between(self, start_ns: int, end_ns: int) -> Trace:
         """The samples from one time to another, both included."""
         chosen = (self.t_ns >= start_ns) & (self.t_ns <= end_ns)

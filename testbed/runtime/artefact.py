@@ -2,23 +2,27 @@
 
 Files: `stem.onnx` (what a still image goes through once, and each frame of events at its timestep), `edge.onnx`,
 `cloud.onnx` (the halves, one timestep), `full_stem.onnx` and `full_step.onnx` (the uncompressed backbone, one
-timestep), `full.onnx` (the same, all timesteps in one call) and `weights.safetensors`.
+timestep), `full.onnx` (the same, all timesteps in one call) and `weights.safetensors`. Where a cell takes timesteps in
+chunks, `edge_x3.onnx` and the like take so many in one call.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from devices import yamlfile, yamltext
 from devices.base.errors import DeviceError
+from devices.timemodel import Work
 from testbed.errors import ModelError, OutdatedModelError
 from testbed.runtime.digest import document_digest, file_digest
 
-MODEL_SCHEMA = 2
+MODEL_SCHEMA = 4
 CARD_NAME = "model.yaml"
+STEP_GRAPHS = {"edge": "edge.onnx", "cloud": "cloud.onnx", "full": "full_step.onnx"}
+"""The graphs that take one timestep, by the part of the network that they are."""
 CARD_BYTES = 1 << 24
 
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -63,18 +67,21 @@ class OpCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model artefact is. Shapes are [C, H, W] of one sample at one timestep.
 
+    `width` is None for a network of one's own, which says its size in arguments of its own.
     `split`, `feature_shape` and `code_shape` are None for a backbone that is not split.
     `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
     `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
     the logits accumulated over timesteps 1..t+1. With `static_input` a sample is one image for all timesteps, else
     it is a frame of events for each. `code_rates` [T][C'] is the share of ones in each channel of the code at each
-    timestep, on training data: what the `entropy` codec codes with. `hash` covers every other field, so every file.
+    timestep, on training data: what the `entropy` codec codes with. `graphs` says what a call of each step graph asks
+    of a processor. `weights` is their form, that of the backbone too. `hash` covers every other field, so every file.
     """
 
     schema: int = MODEL_SCHEMA
     name: str
     backbone: str
-    width: Positive
+    width: Positive | None
+    weights: Literal["float", "int8"] = "float"
     dataset: str
     dataset_variant: str
     timesteps: Annotated[int, msgspec.Meta(ge=1, le=255)]
@@ -89,6 +96,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accuracy_per_timestep: dict[str, list[Fraction]]
     code_rates: list[list[Fraction]] | None = None
     op_counts: OpCounts | None = None
+    graphs: dict[FileName, Work] = {}
     trained: dict[str, Any]
     files: dict[FileName, str] = {}
     hash: str = ""
@@ -106,9 +114,19 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             )
 
     @property
+    def network(self) -> str:
+        """The network for people: its name, and its width where it has one."""
+        return self.backbone if self.width is None else f"{self.backbone}, width {self.width}"
+
+    @property
     def sample_shape(self) -> list[int]:
         """Shape of one whole sample: [C, H, W] of a still image or [T, C, H, W] of event frames."""
         return self.input_shape if self.static_input else [self.timesteps, *self.input_shape]
+
+
+def chunk_file(step: str, timesteps: int) -> str:
+    """The file of a step graph that takes so many timesteps at once: `edge.onnx`, or `edge_x3.onnx` for three."""
+    return step if timesteps == 1 else f"{step.removesuffix('.onnx')}_x{timesteps}.onnx"
 
 
 def load_card(folder: Path) -> ModelCard:

@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import OrtValue
 
-from testbed.runtime.artefact import ModelCard
 from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.trial import Trial, clocked, median_ms
 
-TRIALS = 7
+Run: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From an input to the logits of all its timesteps [T, K]."""
+
+
+class Steps(Protocol):
+    """A network that runs so many timesteps at a time."""
+
+    def outputs(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """What comes out of so many timesteps at a time [n, …]; computed when it is asked for."""
+        ...
 
 
 class Stepped:
-    """A network that takes its input timestep by timestep: its stem, and the step graph of what follows."""
+    """A network that takes its input timestep by timestep: its stem, and the step graphs of what follows.
 
-    def __init__(self, stem: OnnxGraph, step: OnnxGraph, timesteps: int) -> None:
-        self._stem, self._step, self._timesteps = stem, step, timesteps
+    `graphs` has one for each number of timesteps that it may take at once.
+    """
 
-    def outputs(self, x: NDArray[np.uint8]) -> Iterator[NDArray[Any]]:
-        """What comes out of each timestep, without its batch of one; computed when it is asked for."""
-        state = self._step.initial_state()
-        for current in self._currents(x):
-            y, state = self._step.step(current, state)
-            yield y[0]
+    def __init__(self, stem: OnnxGraph, graphs: Mapping[int, OnnxGraph]) -> None:
+        self._stem, self._graphs = stem, graphs
 
-    def _currents(self, x: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-        """What the first neuron gets at each timestep.
+    def outputs(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """What comes out of so many timesteps at a time [n, …]; computed when it is asked for."""
+        state = next(iter(self._graphs.values())).initial_state()
+        for size, current in zip(chunks, self._currents(x, chunks), strict=True):
+            y, state = self._graphs[size].step(current, state)
+            yield y
+
+    def _currents(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[OrtValue | NDArray[np.float32]]:
+        """What the first neuron gets in each chunk; of one timestep it is left on the device.
 
         A still image [1, C, H, W] goes through the stem once, event frames [1, T, C, H, W] one by one.
         """
-        still = self._stem.run(x) if x.ndim == 4 else None
-        for timestep in range(self._timesteps):
-            yield self._stem.run(x[:, timestep]) if still is None else still
+        still = self._stem.left_there(x) if x.ndim == 4 else None
+        at = 0
+        for size in chunks:
+            if still is not None:
+                yield still
+            elif size == 1:
+                yield self._stem.left_there(x[:, at])
+            else:
+                yield np.concatenate([self._stem.run(x[:, timestep]) for timestep in range(at, at + size)])
+            at += size
 
 
 class Backbone:
     """Logits [T, K] of an input, step by step or layer by layer over all timesteps at once.
 
     Which form is faster depends on width and processor (layer by layer reads each weight once, step by step
-    keeps activations in cache), so both are timed when it is loaded: a baseline must not be handicapped.
+    keeps activations in cache), so both are tried when it is loaded: a baseline must not be handicapped.
+
+    Args:
+        graph: gives a step graph of the artefact by its file's name.
+        timesteps: T.
+        trial: how long something takes on this node.
     """
 
-    def __init__(self, artefact: Path, card: ModelCard, threads: int, provider: str) -> None:
-        self.timesteps = card.timesteps
-        stem, step = (OnnxGraph(artefact / f"full_{part}.onnx", threads, provider) for part in ("stem", "step"))
-        self._steps = Stepped(stem, step, card.timesteps)
-        self._whole = OnnxGraph(artefact / "full.onnx", threads, provider)
-        blank = np.zeros((1, *card.sample_shape), dtype=np.uint8)
-        self.trial_ms = {"whole": _median_ms(self.run_whole, blank), "steps": _median_ms(self.run_steps, blank)}
+    def __init__(self, graph: Callable[[str], OnnxGraph], timesteps: int, trial: Trial = clocked) -> None:
+        self.timesteps = timesteps
+        self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
+        self._whole = graph("full.onnx")
+        blank = self._whole.blank()
+        forms = {"whole": self.run_whole, "steps": self.run_steps}
+        self.trial_ms = {name: median_ms(partial(run, blank), trial) for name, run in forms.items()}
         self.form = min(self.trial_ms, key=lambda form: self.trial_ms[form])
-        self.run = self.run_whole if self.form == "whole" else self.run_steps
+        self.run: Run = forms[self.form]
 
     def run_whole(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Layer by layer, every layer over all timesteps."""
@@ -63,14 +86,4 @@ class Backbone:
 
     def run_steps(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Timestep by timestep."""
-        return np.stack(list(self._steps.outputs(x)))
-
-
-def _median_ms(run: Callable[[NDArray[np.uint8]], object], x: NDArray[np.uint8]) -> float:
-    run(x)
-    times = []
-    for _ in range(TRIALS):
-        start_ns = time.monotonic_ns()
-        run(x)
-        times.append((time.monotonic_ns() - start_ns) / 1e6)
-    return statistics.median(times)
+        return np.concatenate(list(self._steps.outputs(x, (1,) * self.timesteps)))

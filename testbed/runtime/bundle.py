@@ -90,6 +90,16 @@ def write_bundle(
     return card
 
 
+def glance(folder: Path) -> Bundle:
+    """Open a bundle as its card describes it, without hashing its files: to see what it is, not to measure with it.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    card = _load_card(folder)
+    return Bundle(card, _map(folder / INPUTS_NAME), np.array(_map(folder / LABELS_NAME)))
+
+
 def load_bundle(folder: Path, expected_hash: str | None = None) -> Bundle:
     """Open a bundle: checks its hashes, its shapes and, if given, that it is the expected one.
 
@@ -131,6 +141,13 @@ def _open(path: Path, expected_sha256: str) -> NDArray[Any]:
     try:
         if file_digest(path) != expected_sha256:
             raise DataError(f"{path}: differs from what {CARD_NAME} says; deploy the bundle again")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return _map(path)
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
         # Not np.load, which guesses the format and would take archives and pickles too.
         return np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, SyntaxError, TokenError, OverflowError) as error:

@@ -1,8 +1,8 @@
-"""Runs exported step graphs with ONNX Runtime: state goes in, state comes out."""
+"""Runs exported step graphs with ONNX Runtime: state goes in, state comes out, and stays on its device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,18 +29,26 @@ class OnnxGraph:
     """One graph `(x, *state) → (y, *state')`: input i and output i belong together.
 
     A graph holds no state of its own, so any number of sessions may take turns on it. It is used from
-    one thread at a time. Idle threads of its pool sleep: to spin would burn power for a little less latency. A provider
-    that is not there is an error; nothing falls back to the CPU.
+    one thread at a time. `spinning` threads of its pool wait for work without sleeping, but within a call alone: to
+    spin between calls would burn the power that is being measured. A provider that is not there is an error; nothing
+    falls back to the CPU.
+
+    With a GPU, states never leave it: every call binds them where they are, and only x goes in and y comes out.
 
     Attributes:
         path: the ONNX file.
+        threads: how many compute a call.
+        spinning: whether they spin within it.
         input_shape: of x, batch included; None where the graph leaves a dimension open.
         states: how many state tensors go in and come out.
         providers: ONNX Runtime's execution providers that this graph may run on, the one asked for first.
+        device: where its states are: cpu or cuda.
+        on_call: told of each call when it is over; None: nobody is.
     """
 
-    def __init__(self, path: Path, threads: int = 1, provider: str = "cpu") -> None:
-        self.path = path
+    def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spinning: bool = False) -> None:
+        self.path, self.threads, self.spinning = path, threads, spinning
+        self.on_call: Callable[[], None] | None = None
         if provider not in PROVIDERS:
             raise ModelError(f"{path}: no runtime provider named {provider!r}; there is {', '.join(PROVIDERS)}")
         wanted = PROVIDERS[provider]
@@ -52,7 +60,8 @@ class OnnxGraph:
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = _LOG_ERRORS
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # when a call returns
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
             self._session = ort.InferenceSession(str(path), options, providers=list(wanted))
@@ -71,29 +80,28 @@ class OnnxGraph:
         self._input_names: list[str] = [value.name for value in inputs]
         self._output_names: list[str] = [value.name for value in outputs]
         self._dtype = self._dtype_of(inputs[0])
-        self._zeros = [np.zeros(self._state_shape(value), self._dtype_of(value)) for value in inputs[1:]]
+        self.device = "cpu" if provider == "cpu" else "cuda"
+        zeros = (np.zeros(self._state_shape(value), self._dtype_of(value)) for value in inputs[1:])
+        self._zeros = [ort.OrtValue.ortvalue_from_numpy(zero, self.device, 0) for zero in zeros]
         self.input_shape: list[int | None] = [size if isinstance(size, int) else None for size in inputs[0].shape]
         self.states = len(self._zeros)
 
     def initial_state(self) -> State:
-        """Zeros for every state, for a batch of one."""
-        return [ort.OrtValue.ortvalue_from_numpy(zeros) for zeros in self._zeros]
+        """Zeros for every state, for a batch of one. No step writes into them."""
+        return list(self._zeros)
 
-    def step(self, x: NDArray[Any], state: Sequence[ort.OrtValue]) -> tuple[NDArray[Any], State]:
+    def blank(self) -> NDArray[Any]:
+        """An x of zeros; a dimension that the graph leaves open is 1."""
+        return np.zeros([size or 1 for size in self.input_shape], self._dtype)
+
+    def step(self, x: NDArray[Any] | ort.OrtValue, state: Sequence[ort.OrtValue]) -> tuple[NDArray[Any], State]:
         """One timestep: y and the next state. The state given is left as it is.
 
         Raises:
             ModelError: x or the state do not fit the graph, or the graph failed.
         """
-        if len(state) != self.states:
-            raise ModelError(f"{self.path}: {len(state)} states were given, the graph has {self.states}")
-        feeds = {self._input_names[0]: self._value(x)}
-        feeds.update(zip(self._input_names[1:], state, strict=True))
-        try:
-            outputs = self._session.run_with_ort_values(self._output_names, feeds)
-        except Exception as error:
-            raise ModelError(f"{self.path}: a timestep failed: {_one_line(error)}") from error
-        return outputs[0].numpy(), list(outputs[1:])
+        y, after = self._call(x, state, "cpu")
+        return y.numpy(), after
 
     def run(self, x: NDArray[Any]) -> NDArray[Any]:
         """The output of a graph without state.
@@ -103,7 +111,39 @@ class OnnxGraph:
         """
         return self.step(x, ())[0]
 
-    def _value(self, x: NDArray[Any]) -> ort.OrtValue:
+    def left_there(self, x: NDArray[Any]) -> ort.OrtValue:
+        """The output of a graph without state, left on the device for another graph to take as its x.
+
+        Raises:
+            ModelError: as `run`.
+        """
+        return self._call(x, (), self.device)[0]
+
+    def _call(
+        self, x: NDArray[Any] | ort.OrtValue, state: Sequence[ort.OrtValue], y_device: str
+    ) -> tuple[ort.OrtValue, State]:
+        if len(state) != self.states:
+            raise ModelError(f"{self.path}: {len(state)} states were given, the graph has {self.states}")
+        # A new one for each call: one that is used again would write the next states over these.
+        binding = self._session.io_binding()
+        try:
+            binding.bind_ortvalue_input(self._input_names[0], self._value(x))
+            for name, value in zip(self._input_names[1:], state, strict=True):
+                binding.bind_ortvalue_input(name, value)
+            binding.bind_output(self._output_names[0], y_device)
+            for name in self._output_names[1:]:
+                binding.bind_output(name, self.device)
+            self._session.run_with_iobinding(binding)
+            y, *after = binding.get_outputs()
+        except Exception as error:
+            raise ModelError(f"{self.path}: a timestep failed: {_one_line(error)}") from error
+        if self.on_call is not None:
+            self.on_call()
+        return y, after
+
+    def _value(self, x: NDArray[Any] | ort.OrtValue) -> ort.OrtValue:
+        if isinstance(x, ort.OrtValue):
+            return x
         return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x, dtype=self._dtype))
 
     def _dtype_of(self, value: Any) -> type[np.generic]:

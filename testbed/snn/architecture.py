@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from testbed.data.size import Size, sides
+
 Shortcut: TypeAlias = Literal["spike", "membrane"]
 Surrogate: TypeAlias = Literal["atan", "sigmoid", "piecewise_quadratic"]
+
+Weights: TypeAlias = Literal["float", "int8"]
+"""Form of the weights that a network is exported with: on a fine grid in float32, or 8 bits for each."""
 
 RESNET18_STAGES = (1, 2, 4, 8)
 """Channel multiples of the four stages of two basic blocks each (He et al. 2016, table 1)."""
@@ -20,16 +25,16 @@ SPLITS: dict[str, tuple[str, ...]] = {
 """Split points of each backbone, from the input to the output."""
 
 
-def feature_shape(backbone: str, split: str, width: int, image_size: int) -> tuple[int, int, int]:
-    """Shape (C, H, W) of the spikes at a split for square images."""
+def feature_shape(backbone: str, split: str, width: int, image_size: Size) -> tuple[int, int, int]:
+    """Shape (C, H, W) of the spikes at a split for images of a size."""
+    rows, columns = sides(image_size)
     if split == "stem":
-        return width, image_size, image_size
+        return width, rows, columns
     stage = int(split.removeprefix("stage"))
-    side = image_size
     if backbone == "resnet18":
         for _ in range(stage - 1):
-            side = (side + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
-        return width * RESNET18_STAGES[stage - 1], side, side
+            rows, columns = (rows + 1) // 2, (columns + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
+        return width * RESNET18_STAGES[stage - 1], rows, columns
     for _ in range(stage):
-        side //= 2
-    return width * VGG16_STAGES[stage - 1][0], side, side
+        rows, columns = rows // 2, columns // 2
+    return width * VGG16_STAGES[stage - 1][0], rows, columns

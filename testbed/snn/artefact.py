@@ -2,51 +2,87 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from testbed.data.cache import locked
-from testbed.data.datasets import Dataset, Samples, load
+from testbed.data.datasets import NEEDS_NO_FILES, Dataset, Samples, load
 from testbed.errors import ExperimentError, ModelError, OutdatedModelError
+from testbed.record.log import make_folder
 from testbed.runtime.artefact import load_card
 from testbed.runtime.digest import file_digest
+from testbed.snn.architecture import Weights
+from testbed.snn.network_spec import BackboneSpec
+from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
     from testbed.snn.epochs import Report
     from testbed.snn.network import Network
+    from testbed.snn.pair import Graphs
     from testbed.snn.processes import Hardware
 
 
-def artefact_folder(models: Path, recipe: Recipe, variant: str) -> Path:
-    """Where a recipe's variant is kept."""
-    return models / recipe.name / variant
+Standing: TypeAlias = Literal["ready", "to export", "to train"]
 
 
-def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None) -> Path:
+def artefact_folder(models: Path, recipe: Recipe, variant: str, weights: Weights = "float") -> Path:
+    """Where a recipe's variant is kept, in one form of its weights."""
+    return models / recipe.name / (variant if weights == "float" else f"{variant}.{weights}")
+
+
+def check_variant(recipe_path: Path, recipe: Recipe, variant: str, weights: Weights = "float") -> None:
+    """Refuse a variant that a recipe does not have, and a form of weights that its network cannot have.
+
+    Raises:
+        ExperimentError: it has none of that name, or not in that form.
+    """
+    if variant not in recipe.variants:
+        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants) or 'none'}")
+    if weights == "float":
+        return
+    if not isinstance(recipe.backbone, BackboneSpec):
+        raise ExperimentError(f"{recipe_path}: weights: int8 is for resnet18 and vgg16, not for a network of one's own")
+    if not math.log2(recipe.backbone.tau).is_integer():
+        raise ExperimentError(
+            f"{recipe_path}: weights: int8 takes a tau that is a power of two, not {recipe.backbone.tau:g}: "
+            "the leak would round, and spikes would depend on the processor"
+        )
+
+
+def standing(recipe_path: Path, variant: str, models: Path, weights: Weights = "float") -> tuple[Path, Standing]:
+    """Where the artefact of a recipe's variant lies, or will lie, and what is still to be done for it."""
+    recipe = load_recipe(recipe_path)
+    check_variant(recipe_path, recipe, variant, weights)
+    folder = artefact_folder(models, recipe, variant, weights)
+    trained = _weights_digest(recipe_path, recipe, models)
+    if folder.exists() and _exported_from(folder) == trained:
+        return folder, "ready"
+    return folder, "to train" if trained is None else "to export"
+
+
+def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None, weights: Weights = "float") -> Path:
     """The artefact of a recipe's variant: as it is, or exported anew from trained weights; it never trains.
 
     Raises:
         ModelError: there are no trained weights of this recipe.
         ExperimentError: the recipe has no such variant.
     """
+    folder, what = standing(recipe_path, variant, models, weights)
     recipe = load_recipe(recipe_path)
-    if variant not in recipe.variants:
-        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants) or 'none'}")
-    folder = artefact_folder(models, recipe, variant)
-    weights = _weights_digest(recipe_path, recipe, models)
-    if folder.exists() and _exported_from(folder) == weights:
-        return folder
-    if weights is None:
+    if what == "to train":
         raise ModelError(
             f"{folder}: not trained yet; make it with: testbed train {recipe_path}"
-            + ("" if recipe.dataset.name in ("digits", "digits_dvs") else " --data PATH")
+            + ("" if recipe.dataset.name in NEEDS_NO_FILES else " --data PATH")
         )
-    with _exporting(models, recipe):
-        if not folder.exists() or _exported_from(folder) != weights:  # else another process did it meanwhile
-            _export(recipe_path, recipe, models, data)
+    if what == "to export":
+        with _exporting(models, recipe):
+            if standing(recipe_path, variant, models, weights)[1] != "ready":  # else another process did it meanwhile
+                _export(recipe_path, recipe, models, data, [variant], weights)
     return folder
 
 
@@ -62,58 +98,97 @@ def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
     """Export every variant of a recipe from its trained weights."""
     recipe = load_recipe(recipe_path)
     with _exporting(models, recipe):
-        return _export(recipe_path, recipe, models, data)
+        return _export(recipe_path, recipe, models, data, recipe.variants)
 
 
 def _exporting(models: Path, recipe: Recipe) -> AbstractContextManager[None]:
-    """Keep other processes from exporting the same recipe meanwhile."""
-    folder = models / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    return locked(folder / ".export.lock")
+    """Keep other processes from exporting the same recipe meanwhile.
+
+    Raises:
+        DiskError: there is no place for it.
+    """
+    return locked(make_folder(models / recipe.name) / ".export.lock")
 
 
-def _export(recipe_path: Path, recipe: Recipe, models: Path, data: Path | None) -> list[Path]:
+def _export(
+    recipe_path: Path,
+    recipe: Recipe,
+    models: Path,
+    data: Path | None,
+    variants: Collection[str],
+    weights: Weights = "float",
+) -> list[Path]:
     from testbed.snn.build import build
     from testbed.snn.export import write_artefact
 
     dataset = load(recipe.dataset, data)
+    digest = _weights_digest(recipe_path, recipe, models)
+    if isinstance(recipe.backbone, PairSpec):
+        return [_write_pair(recipe, recipe.backbone, models, dataset, name, digest) for name in variants]
     networks = build(recipe, dataset)
     source = _read_weights(recipe_path, recipe, models, networks)
-    trained = {"weights": _weights_digest(recipe_path, recipe, models), "from": source}
+    trained = {"weights": digest, "from": source}
+    others = (artefact_folder(models, recipe, name, weights) for name in recipe.variants)
+    like = next((other for other in others if other.exists() and _exported_from(other) == digest), None)
     folders = []
-    for name, variant in recipe.variants.items():
-        folder = artefact_folder(models, recipe, name)
-        write_artefact(recipe, name, variant, networks, dataset, folder, trained)
-        folders.append(folder)
+    for name in variants:
+        folder = artefact_folder(models, recipe, name, weights)
+        write_artefact(recipe, name, recipe.variants[name], networks, dataset, folder, trained, like, weights=weights)
+        folders.append(like := folder)
     return folders
 
 
+def _write_pair(
+    recipe: Recipe, pair: PairSpec, models: Path, dataset: Dataset, variant: str, digest: str | None
+) -> Path:
+    from testbed.snn.pair import write_pair
+
+    folder = artefact_folder(models, recipe, variant)
+    trained = {"recipe": recipe_digest(recipe), "weights": digest, "from": "graphs made elsewhere"}
+    write_pair(pair, f"{recipe.name}/{variant}", recipe.timesteps, dataset, folder, trained)
+    return folder
+
+
 def to_validate(
-    recipe_path: Path, variant: str, models: Path, data: Path | None
-) -> tuple[dict[str, Network], Samples, str]:
-    """What a variant is calibrated with: its deployable networks, the validation samples, the data set's name.
+    recipe_path: Path, variant: str, models: Path, data: Path | None, weights: Weights = "float"
+) -> tuple[dict[str, Network | Graphs], Samples, str]:
+    """What a variant is calibrated with: its deployed networks, the validation samples, the data set's name.
 
     The networks are `split` and `full` (the uncompressed backbone). No test sample is among what is returned.
     """
-    dataset = load(load_recipe(recipe_path).dataset, data)
-    networks = deployable_networks(recipe_path, models, dataset)
-    chosen = {"split": networks[variant], "full": networks["full"]}
+    recipe = load_recipe(recipe_path)
+    dataset = load(recipe.dataset, data)
+    chosen: dict[str, Network | Graphs]
+    if isinstance(recipe.backbone, PairSpec):
+        from testbed.snn.pair import Graphs
+
+        folder = artefact_folder(models, recipe, variant)
+        chosen = {name: Graphs(folder, recipe.timesteps, cut=name == "split") for name in ("split", "full")}
+    else:
+        networks = deployed_networks(recipe_path, models, dataset, weights, {variant, "full"})
+        chosen = {"split": networks[variant], "full": networks["full"]}
     return chosen, dataset.validation, f"{dataset.name} ({dataset.variant})"
 
 
-def deployable_networks(recipe_path: Path, models: Path, dataset: Dataset) -> dict[str, Network]:
-    """The trained networks of a recipe as they are exported: `full`, and one per variant.
+def deployed_networks(
+    recipe_path: Path, models: Path, dataset: Dataset, weights: Weights = "float", names: Collection[str] | None = None
+) -> dict[str, Network]:
+    """The trained networks of a recipe as they are exported: `full`, and one per variant, or those of these names.
 
     Raises:
         ModelError: there are no trained weights of this recipe.
     """
     from testbed.snn.build import build
-    from testbed.snn.deployable import deployable
+    from testbed.snn.deployable import deployed
 
     recipe = load_recipe(recipe_path)
     networks = build(recipe, dataset)
     _read_weights(recipe_path, recipe, models, networks)
-    return {name: deployable(network) for name, network in networks.items()}
+    return {
+        name: deployed(network, weights, dataset.train, recipe.timesteps)
+        for name, network in networks.items()
+        if names is None or name in names
+    }
 
 
 def train(
@@ -126,7 +201,7 @@ def train(
     hardware: Hardware | None = None,
     export_graphs: bool = True,
 ) -> list[Path]:
-    """Train a recipe (unless its checkpoint ships with it) and export its variants.
+    """Train a recipe (unless its weights ship with it) and export its variants.
 
     Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside
     and begins anew; the training it replaces is kept beside it. Where several processes train together, the
@@ -134,8 +209,8 @@ def train(
     an experiment first asks for a variant.
     """
     recipe = load_recipe(recipe_path)
-    folder = models / recipe.name / "training"
-    if recipe.checkpoint is None or retrain:
+    folder = make_folder(models / recipe.name) / "training"
+    if recipe.training.phases and (recipe.checkpoint is None or retrain):
         from testbed.snn.checkpoint import save_checkpoint
         from testbed.snn.processes import Hardware, is_first_process, together
         from testbed.snn.training import train as run
@@ -188,6 +263,10 @@ def _teacher(recipe_path: Path, recipe: Recipe, models: Path, dataset: Dataset) 
 
 def weights_of(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
     """Where a recipe's trained weights lie, or will lie."""
+    if isinstance(recipe.backbone, PairSpec):
+        return recipe.backbone.edge.path
+    if recipe.weights is not None and not recipe.training.phases:
+        return recipe.weights.path
     if recipe.checkpoint is not None:
         return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
     return models / recipe.name / "training" / "checkpoint.safetensors"
@@ -206,5 +285,7 @@ def _read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dic
     path = weights_of(recipe_path, recipe, models)
     if not path.exists():
         raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
+    if not recipe.training.phases:  # the networks were built with them
+        return path.name
     (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)
     return path.name

@@ -40,13 +40,25 @@ class Head(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A stem, named segments in order, and a head. Split points are the names of the segments."""
+    """A stem, named segments in order, and a head. Split points are the names of the segments.
 
-    def __init__(self, stem: nn.Module, segments: dict[str, nn.Module], channels: int, classes: int) -> None:
+    `folds` names layers with weights and the batch norms behind them that are not side by side in a Sequential;
+    `stem_of` is the segment that the stem was taken from, if it was.
+    """
+
+    def __init__(
+        self, stem: nn.Module, segments: dict[str, nn.Module], head: nn.Module, stem_of: str | None = None
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.segments = nn.ModuleDict(segments)
-        self.head = Head(channels, classes)
+        self.head = head
+        self.stem_of = stem_of
+        self.folds: list[tuple[str, str]] = []
+
+    def layers_of(self, name: str) -> list[nn.Module]:
+        """The layers that a user knows as this segment."""
+        return [self.segments[name], *([self.stem] if name == self.stem_of else [])]
 
     def forward(self, x: Tensor) -> Tensor:
         """Stem output, one per timestep [T, N, C, H, W], to logits [T, N, classes]."""
@@ -105,7 +117,7 @@ def resnet18(width: int, in_channels: int, classes: int, lif: Neuron, shortcut: 
         outputs = width * multiple
         segments[f"stage{number}"] = ResidualStage(inputs, outputs, 1 if number == 1 else 2, shortcut, lif)
         inputs = outputs
-    return Backbone(conv_bn(in_channels, width, 3), segments, inputs, classes)
+    return Backbone(conv_bn(in_channels, width, 3), segments, Head(inputs, classes))
 
 
 def vgg16(width: int, in_channels: int, classes: int, lif: Neuron) -> Backbone:
@@ -119,7 +131,7 @@ def vgg16(width: int, in_channels: int, classes: int, lif: Neuron) -> Backbone:
             modules += [conv_bn(inputs, outputs, 3), lif.build()]
             inputs = outputs
         segments[f"stage{number}"] = nn.Sequential(*modules, layer.MaxPool2d(2, 2, step_mode="m"))
-    return Backbone(conv_bn(in_channels, width, 3), segments, inputs, classes)
+    return Backbone(conv_bn(in_channels, width, 3), segments, Head(inputs, classes))
 
 
 def direct_code(current: Tensor, timesteps: int) -> Tensor:

@@ -10,7 +10,10 @@ from testbed.errors import DataError
 from testbed.snn.backbones import Backbone, resnet18, vgg16
 from testbed.snn.checkpoint import FULL
 from testbed.snn.network import Bottleneck, Network, Normalize
+from testbed.snn.network_spec import BackboneSpec
 from testbed.snn.neurons import Neuron
+from testbed.snn.own import own_backbone
+from testbed.snn.own_spec import OwnSpec
 from testbed.snn.recipe import Recipe
 
 STATISTICS_SAMPLES = 5000
@@ -31,8 +34,14 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
     axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
     mean, std = sample.mean(axis=axes), sample.std(axis=axes)
     spec = recipe.backbone
-    lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
-    backbone = _backbone(recipe, len(dataset.classes), lif)
+    if isinstance(spec, OwnSpec):
+        lif = Neuron()
+        data = recipe.dataset
+        backbone = own_backbone(spec, len(dataset.classes), data.channels, data.image_size, recipe.weights)
+    else:
+        assert isinstance(spec, BackboneSpec), "a pair of graphs is there already"
+        lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
+        backbone = _backbone(spec, recipe.dataset.channels, len(dataset.classes), lif)
     full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
     networks = {FULL: full}
     for name, variant in recipe.variants.items():
@@ -52,8 +61,7 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
     return networks
 
 
-def _backbone(recipe: Recipe, classes: int, lif: Neuron) -> Backbone:
-    spec, channels = recipe.backbone, recipe.dataset.channels
+def _backbone(spec: BackboneSpec, channels: int, classes: int, lif: Neuron) -> Backbone:
     if spec.name == "vgg16":
         return vgg16(spec.width, channels, classes, lif)
     return resnet18(spec.width, channels, classes, lif, spec.shortcut or "membrane")

@@ -9,13 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.base.plugins import found as added_parts
 from testbed.errors import ModelError
 from testbed.record import exits
 from testbed.record.exits import Accumulate, Floats, Policy
 from testbed.record.log import write_json
-from testbed.runtime.artefact import load_card
+from testbed.runtime.artefact import ModelCard, load_card
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import thresholds, validation
+from testbed.snn.architecture import Weights
 from testbed.snn.artefact import artefact_folder
 from testbed.snn.recipe import load_recipe
 from testbed.snn.thresholds import Drop, paired_drop, per_timestep_thresholds, single_threshold
@@ -72,7 +74,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return {"policy": self.settings.policy, "accumulate": self.settings.accumulate, **numbers}
 
 
-def calibrate(recipe: Path, variant: str, models: Path, data: Path | None, settings: Settings) -> Calibration:
+def calibrate(
+    recipe: Path, variant: str, models: Path, data: Path | None, settings: Settings, weights: Weights = "float"
+) -> Calibration:
     """The thresholds with the earliest mean exit that lose at most `settings.drop` points on the validation samples.
 
     The variant's artefact must be there (`artefact.ensure`). Test samples take no part. What was found is
@@ -82,15 +86,13 @@ def calibrate(recipe: Path, variant: str, models: Path, data: Path | None, setti
         ModelError: there is nothing to exit from, or no thresholds lose as little as asked.
         TestbedError: the weights or the data are missing.
     """
-    card = load_card(artefact_folder(models, load_recipe(recipe), variant))
+    card = load_card(artefact_folder(models, load_recipe(recipe), variant, weights))
     if card.timesteps == 1:
         raise ModelError(f"{card.name}: the model has T=1 timestep, so there is no exit to calibrate")
-    folder = validation.folder_of(recipe, variant, models, data, card)
-    # The search and the exit rule are part of the key: a changed rule never meets an old result.
-    code = [file_digest(Path(module.__file__ or "")) for module in (exits, thresholds)]
-    kept = folder / f"exit-{document_digest([msgspec.to_builtins(settings), code])[:KEY_DIGITS]}.json"
+    kept = kept_in(recipe, variant, models, data, settings, card)
     if kept.exists():
         return validation.document(kept, Calibration)
+    folder = kept.parent
     validation.ensure(folder, recipe, variant, models, data, card)
     try:
         found = search(folder, settings)
@@ -98,6 +100,16 @@ def calibrate(recipe: Path, variant: str, models: Path, data: Path | None, setti
         raise ModelError(f"{card.name}: {error}") from error
     write_json(kept, found)
     return found
+
+
+def kept_in(recipe: Path, variant: str, models: Path, data: Path | None, settings: Settings, card: ModelCard) -> Path:
+    """The file that a calibration is kept in; where it is there, `calibrate` reads it and computes nothing."""
+    folder = validation.folder_of(recipe, variant, models, data, card)
+    # The search and the exit rule are part of the key: a changed rule never meets an old result.
+    code = [file_digest(Path(module.__file__ or "")) for module in (exits, thresholds)]
+    added = added_parts(exits.GROUP).get(settings.policy)
+    code += [] if added is None else [added.digest]
+    return folder / f"exit-{document_digest([msgspec.to_builtins(settings), code])[:KEY_DIGITS]}.json"
 
 
 def search(folder: Path, settings: Settings) -> Calibration:

@@ -1,4 +1,4 @@
-"""The network that is deployed: batch norm folded in, and every weight a multiple of 2^-12.
+"""The network that is deployed: batch norm folded in, and every weight a multiple of 2^-12, or an integer of 8 bits.
 
 Spikes are zeros and ones, so every sum that a convolution forms is then a multiple of 2^-12. Float32 holds it exactly,
 in any order of summation. Such a network gives the same spikes, bit for bit, whichever processor or library runs it.
@@ -13,7 +13,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from testbed.data.datasets import Samples
+from testbed.snn.architecture import Weights
+from testbed.snn.int8 import int8_form
 from testbed.snn.network import Network
+from testbed.snn.own import settle
 
 WEIGHT_GRID_BITS = 12
 
@@ -24,11 +28,18 @@ def deployable(network: Network) -> Network:
     This is the network that the step graphs compute; it runs in SpikingJelly like the trained one.
     """
     folded = copy.deepcopy(network).cpu().eval()
+    settle(folded.backbone)
     _fold(folded)
     with torch.no_grad():
         for parameter in folded.parameters():
             parameter.copy_(torch.round(parameter * 2.0**WEIGHT_GRID_BITS) * 2.0**-WEIGHT_GRID_BITS)
     return folded
+
+
+def deployed(network: Network, weights: Weights, samples: Samples, timesteps: int) -> Network:
+    """The network that is exported with this form of its weights; training samples choose the grids of int8."""
+    folded = deployable(network)
+    return folded if weights == "float" else int8_form(folded, samples, timesteps)
 
 
 def _fold(module: nn.Module) -> None:

@@ -68,6 +68,7 @@ class Epochs(Callback):
     ) -> None:
         self._recipe, self._name, self._phase = recipe, name, phase
         self._validation, self._table, self._rows_before, self._report = validation, table, rows_before, report
+        self._interrupted = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Forget rows of epochs that are trained again, because no checkpoint followed them."""
@@ -75,7 +76,12 @@ class Epochs(Callback):
             keep_rows(self._table, self._rows_before + trainer.current_epoch)
         if threading.current_thread() is threading.main_thread():
             # Lightning would go on to the end of a step in which processes that were not asked to stop hang.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Begin the sums of loss, right answers and code rate; they stay on the device."""
@@ -90,8 +96,11 @@ class Epochs(Callback):
         """Sum up; at every tenth step and the last, look.
 
         Raises:
+            KeyboardInterrupt: it came before, where no exception gets through, such as in what a library calls back.
             ModelError: the loss is not finite, in any process.
         """
+        if self._interrupted:
+            raise KeyboardInterrupt
         right = (outputs["logits"].mean(0).argmax(-1) == outputs["labels"]).sum()
         rate = outputs.get("code_rate", torch.zeros_like(self._sums[2]))
         self._sums += torch.stack([outputs["loss"].detach().float(), right.float(), rate.float()])

@@ -8,6 +8,7 @@ energy: those are measured by `testbed run`.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from testbed.data.datasets import Samples, load
+from testbed.data.datasets import Dataset, Samples, load
 from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.modes.co_inference import CoInference
@@ -23,8 +24,10 @@ from testbed.modes.edge_only import EdgeOnly
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
+from testbed.snn.architecture import Weights
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluation import Row
+from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
 
@@ -39,25 +42,51 @@ CODECS = ("packed", "auto")
 FLOAT_BYTES = 4
 
 
-def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) -> list[Row]:
+def evaluate(
+    recipe_path: Path, models: Path, data: Path | None, drop: float, forms: Sequence[Weights] = ("float",)
+) -> list[Row]:
     """Rows of a trained recipe: the backbone, then each variant with each codec, each without and with an exit.
+
+    With several forms of the weights, one after the other; every drop is against the backbone in float.
 
     Args:
         recipe_path: the recipe; its weights must be there.
         models: where artefacts are kept.
         data: where the data set lies.
         drop: points of accuracy that an exit may lose on the validation samples.
+        forms: of the weights.
 
     Raises:
         TestbedError: the weights or the data are missing.
     """
     recipe = load_recipe(recipe_path)
+    if isinstance(recipe.backbone, PairSpec):
+        raise ModelError(f"{recipe_path}: evaluate is for networks; testbed show says what a pair of graphs reaches")
     if not recipe.variants:
         raise ModelError(f"{recipe_path}: a relu network is a teacher; it has no variant to deploy and evaluate")
-    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data)) for name in recipe.variants}
     dataset = load(recipe.dataset, data)
-    networks = artefact.deployable_networks(recipe_path, models, dataset)
     minutes = _trained_minutes(models / recipe.name / "training" / "training.csv")
+    full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
+    backbone = _Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
+    rows = []
+    for weights in forms:
+        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone)
+    return rows
+
+
+def _rows(
+    recipe_path: Path,
+    models: Path,
+    data: Path | None,
+    drop: float,
+    weights: Weights,
+    dataset: Dataset,
+    minutes: float | None,
+    backbone: _Answers,
+) -> list[Row]:
+    recipe, test = load_recipe(recipe_path), dataset.test
+    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
+    networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
 
     def threshold(variant: str, network: str) -> float:
         settings = Settings(
@@ -67,13 +96,14 @@ def evaluate(recipe_path: Path, models: Path, data: Path | None, drop: float) ->
             accumulate="mean",
             per_timestep=False,
         )
-        return calibrate(recipe_path, variant, models, data, settings).thresholds[0]
+        return calibrate(recipe_path, variant, models, data, settings, weights).thresholds[0]
 
-    test = dataset.test
-    backbone = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
+    whole = backbone
+    if weights != "float":
+        whole = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
     first = next(iter(recipe.variants))
     rows = [
-        _row(recipe, cards[first], minutes, backbone, backbone, alpha, EdgeOnly.facts.name)
+        _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
         for alpha in (None, threshold(first, "full"))
     ]
     for name, card in cards.items():
@@ -165,6 +195,7 @@ def _row(
         dataset_variant=card.dataset_variant,
         backbone=card.backbone,
         width=card.width,
+        weights=card.weights,
         timesteps=recipe.timesteps,
         mode=mode,
         variant=variant,

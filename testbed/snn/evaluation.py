@@ -10,16 +10,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from testbed.record.log import write_atomically
+from testbed.record.log import make_folder, write_atomically
 
 
 @dataclass(frozen=True)
 class Row:
     """One way to answer the test set. Accuracies are fractions, bytes are means per request, of payload alone.
 
-    `drop_points` is against all T timesteps of the uncompressed backbone, with a 95% interval for paired proportions;
-    `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features at the
-    split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after 1..T.
+    `drop_points` is against all T timesteps of the uncompressed backbone in float, with a 95% interval for paired
+    proportions; `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features
+    at the split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after
+    1..T.
     """
 
     recipe: str
@@ -27,7 +28,8 @@ class Row:
     dataset: str
     dataset_variant: str
     backbone: str
-    width: int
+    width: int | None
+    weights: str
     timesteps: int
     mode: str
     variant: str
@@ -52,7 +54,7 @@ class Row:
 
 def write_rows(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write `models.csv` (every column) and `models.md` (for people), replacing what is there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(field.name for field in fields(Row))
@@ -70,12 +72,16 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The rows for people: headers and cells."""
     headers = [
         "recipe", "cell", "code", "accuracy after t=1..T [%]", "accuracy [%]", "drop [points] (95%)",
-        "mean exit", "payload [B]", "vs float32", "vs packed",
+        "mean exit", "mean payload [B]", "payload vs float32", "payload vs packed",
     ]  # fmt: skip
     cells = []
     for row in rows:
         steps = " ".join(f"{100 * float(value):.2f}" for value in row.accuracy_per_timestep.split())
-        name = row.mode.replace("_", "-") + (f" {row.split} {row.compression:g}x {row.codec}" if row.variant else "")
+        name = (
+            row.mode.replace("_", "-")
+            + (f" {row.weights}" if row.weights != "float" else "")
+            + (f" {row.split} {row.compression:g}x {row.codec}" if row.variant else "")
+        )
         if row.exit_threshold is not None:
             name += f", exit {row.exit_threshold:g}"
         drop = f"{row.drop_points:.2f} ({row.drop_low:.2f} to {row.drop_high:.2f})"

@@ -18,16 +18,19 @@ from torch import Tensor, nn
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.runtime.artefact import ModelCard, write_card
-from testbed.snn.deployable import deployable
+from testbed.runtime.artefact import ModelCard, verify, write_card
+from testbed.snn.architecture import Weights
+from testbed.snn.deployable import deployed
 from testbed.snn.epochs import accuracy_per_timestep
+from testbed.snn.exact import check_graphs
+from testbed.snn.graphwork import graph_works
+from testbed.snn.int8graph import OPSET, graph_form
 from testbed.snn.network import Network
 from testbed.snn.network_spec import VariantSpec
-from testbed.snn.opcount import count_operations
+from testbed.snn.opcount import count_parts, op_counts
+from testbed.snn.own_spec import OwnSpec
 from testbed.snn.recipe import Recipe, recipe_digest
 from testbed.snn.stepgraph import Stem, Whole, cloud_part, edge_part, full_part, step_graph
-
-OPSET = 20
 
 RATE_SAMPLES = 2000
 RATE_BATCH = 32
@@ -75,27 +78,47 @@ def _forget_origin(message: Any) -> None:
                 _forget_origin(part)
 
 
-def export_network(network: Network, full: Network, timesteps: int, sample: Tensor, folder: Path) -> None:
+UNCUT = ("full_stem.onnx", "full_step.onnx", "full.onnx")
+"""Graphs of the uncut backbone, the same in every variant of a recipe; they take half of an export."""
+
+
+def export_backbone(full: Network, timesteps: int, sample: Tensor, folder: Path) -> None:
+    """Write the graphs of the uncut backbone, for one sample at a time as in `export_network`."""
+    frame, graphs = sample if sample.ndim == 4 else sample[:, 0], graph_form(full)
+    stem, backbone = Stem(graphs), step_graph(graphs, full_part)
+    with torch.no_grad():
+        current = stem(frame)
+        state = backbone.initial_state(current)
+    export_graph(stem, (frame,), folder / UNCUT[0])
+    export_graph(backbone, (current, *state), folder / UNCUT[1])
+    export_graph(Whole(copy.deepcopy(graphs), timesteps), (sample,), folder / UNCUT[2])
+
+
+def export_network(
+    network: Network, full: Network, timesteps: int, sample: Tensor, folder: Path, like: Path | None = None
+) -> None:
     """Write the step graphs of a cut network and of its uncompressed backbone, for one sample at a time.
 
     The sample, a still image [1, C, H, W] or event frames [1, T, C, H, W], gives the graphs their shapes.
+    `like` is an artefact of another variant with the same weights, whose graphs of the backbone are taken.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem, frame = Stem(network), sample if sample.ndim == 4 else sample[:, 0]
+    graphs, frame = graph_form(network), sample if sample.ndim == 4 else sample[:, 0]
+    stem = Stem(graphs)
     with torch.no_grad():
         current = stem(frame)
-        edge = step_graph(network, edge_part)
+        edge = step_graph(graphs, edge_part)
         edge_state = edge.initial_state(current)
         code = edge(current, *edge_state)[0]
-        cloud = step_graph(network, cloud_part)
-        backbone = step_graph(full, full_part)
-        full_current = Stem(full)(frame)
+        cloud = step_graph(graphs, cloud_part)
     export_graph(stem, (frame,), folder / "stem.onnx")
     export_graph(edge, (current, *edge_state), folder / "edge.onnx")
     export_graph(cloud, (code, *cloud.initial_state(code)), folder / "cloud.onnx")
-    export_graph(Stem(full), (frame,), folder / "full_stem.onnx")
-    export_graph(backbone, (full_current, *backbone.initial_state(full_current)), folder / "full_step.onnx")
-    export_graph(Whole(copy.deepcopy(full), timesteps), (sample,), folder / "full.onnx")
+    if like is None:
+        export_backbone(full, timesteps, sample, folder)
+    else:
+        for name in UNCUT:
+            shutil.copyfile(like / name, folder / name)
     tensors = {f"split.{key}": value for key, value in network.state_dict().items()}
     tensors |= {f"full.{key}": value for key, value in full.state_dict().items()}
     write_atomically(folder / "weights.safetensors", save({key: value.contiguous() for key, value in tensors.items()}))
@@ -109,22 +132,39 @@ def write_artefact(
     dataset: Dataset,
     folder: Path,
     trained: dict[str, Any],
+    like: Path | None = None,
+    *,
+    weights: Weights = "float",
 ) -> ModelCard:
     """Export one variant: step graphs, weights and `model.yaml`. The folder appears whole or not at all.
 
+    `like` is the artefact of another variant with the same weights in the same form, if there is one: what it holds of
+    the backbone is neither exported nor measured again.
+
     Raises:
-        ModelError: torch cannot export it, or the data set's frames are not one for each timestep.
+        ModelError: torch cannot export it, the data set's frames are not one for each timestep, or `like` is not what
+            its card says.
     """
-    network, full = deployable(networks[variant_name]), deployable(networks["full"])
+    network, full = (
+        deployed(networks[name], weights, dataset.train, recipe.timesteps) for name in (variant_name, "full")
+    )
     sample = torch.from_numpy(dataset.test.images[:1].copy())
     if not dataset.static and sample.shape[1] != recipe.timesteps:
         raise ModelError(
             f"{recipe.name}: {dataset.name} has {sample.shape[1]} frames a sample, but the recipe has "
             f"{recipe.timesteps} timesteps; each frame of events is one timestep"
         )
+    known = None if like is None else verify(like)
+    if known is None or known.op_counts is None:
+        accuracy = accuracy_per_timestep(full, dataset.test, recipe.timesteps)
+        cost = count_parts(full, dataset.test, recipe.timesteps)[0]
+    else:
+        accuracy, cost = known.accuracy_per_timestep["full"], known.op_counts.full
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    export_network(network, full, recipe.timesteps, sample, part)
+    export_network(network, full, recipe.timesteps, sample, part, like)
+    if isinstance(recipe.backbone, OwnSpec):
+        check_graphs(part, network, full, dataset.test, recipe.timesteps)
     feature = recipe.feature_shape(variant)
     code = feature if network.bottleneck is None else network.bottleneck.code_shape(feature)
     card = write_card(
@@ -133,6 +173,7 @@ def write_artefact(
             name=f"{recipe.name}/{variant_name}",
             backbone=recipe.backbone.name,
             width=recipe.backbone.width,
+            weights=weights,
             dataset=dataset.name,
             dataset_variant=dataset.variant,
             timesteps=recipe.timesteps,
@@ -145,11 +186,12 @@ def write_artefact(
             bottleneck=variant.bottleneck is not None,
             compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
-                "full": accuracy_per_timestep(full, dataset.test, recipe.timesteps),
+                "full": accuracy,
                 "split": accuracy_per_timestep(network, dataset.test, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
-            op_counts=count_operations(network, full, dataset.test, recipe.timesteps),
+            op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),
+            graphs=graph_works(part),
             trained={"recipe": recipe_digest(recipe), **trained},
         ),
     )

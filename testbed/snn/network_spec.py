@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import pydantic
 
 from testbed.config import Strict
-from testbed.snn.architecture import Shortcut, Surrogate
+from testbed.data.size import Size
+from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape
+from testbed.snn.own_spec import OwnSpec, Shape
+from testbed.snn.pair_spec import PairSpec
 
 Side = Literal[1, 2, 4, 8]
 STRIDES: tuple[Side, ...] = (1, 2, 4, 8)
@@ -41,6 +44,30 @@ class BackboneSpec(Strict):
         if self.name == "vgg16" and self.shortcut is not None:
             raise ValueError("vgg16 has no shortcuts; leave `shortcut` out")
         return self
+
+    def features(self, channels: int, image_size: Size) -> dict[str, Shape]:
+        """Shape (C, H, W) of the spikes at each split, whatever the input's channels."""
+        return {split: feature_shape(self.name, split, self.width, image_size) for split in SPLITS[self.name]}
+
+    def no_split(self, split: str, channels: int, image_size: Size) -> str:
+        """Why there is no split of this name."""
+        return f"{self.name} has no split {split!r}; there is {', '.join(SPLITS[self.name])}"
+
+
+def _kind(said: object) -> str:
+    keys = said if isinstance(said, dict) else {}
+    if isinstance(said, OwnSpec) or "import" in keys:
+        return "own"
+    return "pair" if isinstance(said, PairSpec) or "edge" in keys or "cloud" in keys else "shipped"
+
+
+AnyBackbone: TypeAlias = Annotated[
+    Annotated[BackboneSpec, pydantic.Tag("shipped")]
+    | Annotated[OwnSpec, pydantic.Tag("own")]
+    | Annotated[PairSpec, pydantic.Tag("pair")],
+    pydantic.Discriminator(_kind),
+]
+"""A network that ships, with `import` one of one's own, or with `edge` and `cloud` step graphs made elsewhere."""
 
 
 class BottleneckSpec(Strict):

@@ -47,31 +47,40 @@ COUNTS = ("mac", "ac", "synop", "memory_access_bytes")
 _CONVOLUTION = torch.ops.aten.convolution.default
 
 
-def count_operations(
-    network: Network, full: Network, samples: Samples, timesteps: int, limit: int = SAMPLES, seed: int = SEED
-) -> OpCounts:
-    """Mean counts per request over at most `limit` of the samples, drawn by `seed`.
+def count_operations(network: Network, full: Network, samples: Samples, timesteps: int) -> OpCounts:
+    """Counts of a deployable network cut at its split, and of the deployable uncompressed backbone."""
+    parts = count_parts(network, samples, timesteps)
+    return op_counts(*parts, count_parts(full, samples, timesteps)[0], samples)
+
+
+def count_parts(
+    network: Network, samples: Samples, timesteps: int, limit: int = SAMPLES, seed: int = SEED
+) -> tuple[OpCost, OpCost]:
+    """Mean counts per request, up to the split (of everything, where there is none) and after it.
 
     Args:
-        network: deployable and cut at its split; its halves are counted apart.
-        full: the deployable uncompressed backbone.
+        network: deployable.
         samples: uint8 [N, C, H, W] of still images, whose stem is counted in the first timestep alone, or
             [N, T, C, H, W] of event frames, whose stem is counted in every timestep.
         timesteps: T.
         limit: how many samples are run.
-        seed: of the draw.
+        seed: of their draw.
     """
     order = np.random.default_rng(seed).permutation(len(samples))[:limit]
-    halves, whole = np.zeros((2, timesteps, len(COUNTS)), np.int64), np.zeros((2, timesteps, len(COUNTS)), np.int64)
+    counts = np.zeros((2, timesteps, len(COUNTS)), np.int64)
     for start in range(0, len(order), BATCH):
         inputs = torch.from_numpy(samples.images[order[start : start + BATCH]])
-        halves += _count_batch(network, inputs, timesteps)
-        whole += _count_batch(full, inputs, timesteps)
+        counts += _count_batch(network, inputs, timesteps)
+    return _cost(counts[0], len(order)), _cost(counts[1], len(order))
+
+
+def op_counts(edge: OpCost, cloud: OpCost, full: OpCost, samples: Samples) -> OpCounts:
+    """Counts of the parts with the constants behind their energies."""
     return OpCounts(
-        edge=_cost(halves[0], len(order)),
-        cloud=_cost(halves[1], len(order)),
-        full=_cost(whole[0], len(order)),
-        samples=len(order),
+        edge=edge,
+        cloud=cloud,
+        full=full,
+        samples=min(len(samples), SAMPLES),
         pj_per_mac=PJ_PER_MAC,
         pj_per_ac=PJ_PER_AC,
         pj_per_memory_byte=PJ_PER_MEMORY_BYTE,

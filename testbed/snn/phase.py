@@ -108,7 +108,7 @@ class Phase(lightning.LightningModule):
         return {"loss": loss, "logits": logits.detach(), "labels": labels, **detail}
 
     def _frozen(self) -> list[nn.Module]:
-        return [self.network.backbone.segments[name] for name in self._phase.frozen]
+        return [part for name in self._phase.frozen for part in self.network.backbone.layers_of(name)]
 
     def configure_optimizers(self) -> Any:
         """The optimiser, with the learning rate rising over the first steps and falling as a cosine to zero."""

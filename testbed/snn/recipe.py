@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -11,10 +12,13 @@ import pydantic
 
 from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
-from testbed.snn.architecture import SPLITS, feature_shape
-from testbed.snn.network_spec import FLOAT_BITS, BackboneSpec, VariantSpec
+from testbed.errors import TestbedError
+from testbed.snn.network_spec import FLOAT_BITS, AnyBackbone, BackboneSpec, VariantSpec
+from testbed.snn.own_spec import OwnSpec, Shape, Weights
+from testbed.snn.pair_spec import PairSpec
 from testbed.snn.training_spec import TrainingSpec
 
+MOST_TIMESTEPS = 64
 VGG16_SMALLEST = 32
 
 
@@ -23,10 +27,13 @@ class Recipe(Strict):
 
     name: Name
     dataset: DatasetSpec
-    backbone: BackboneSpec
-    timesteps: int = pydantic.Field(4, ge=1, le=64)
+    backbone: AnyBackbone
+    timesteps: int = pydantic.Field(4, ge=1, le=MOST_TIMESTEPS)
     variants: dict[Name, VariantSpec] = pydantic.Field(default_factory=dict)
-    training: TrainingSpec
+    training: TrainingSpec = TrainingSpec.model_validate({})
+    weights: Weights | None = pydantic.Field(
+        None, description="a state dict of a network of one's own, which the backbone starts from"
+    )
     checkpoint: Path | None = pydantic.Field(
         None, description="trained weights beside the recipe, used instead of training; --retrain ignores it"
     )
@@ -47,36 +54,79 @@ class Recipe(Strict):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _has_weights_or_training(self) -> Recipe:
+        if isinstance(self.backbone, PairSpec):
+            self._check_pair()
+        elif self.weights is None and not self.training.phases:
+            if "training" not in self.model_fields_set:
+                raise PlacedError("is missing", "training")
+            raise PlacedError("expected at least one phase", "training", "phases")
+        if self.weights is not None and not isinstance(self.backbone, OwnSpec):
+            raise PlacedError("belongs to a network of your own; a checkpoint belongs to every recipe", "weights")
+        if not self.training.phases:
+            for name, variant in self.variants.items():
+                if variant.bottleneck is not None:
+                    message = "has to be trained, in a codec phase"
+                    if isinstance(self.backbone, PairSpec):
+                        message = "a pair of graphs has its code already; `feature` says what it stands for"
+                    raise PlacedError(message, "variants", name, "bottleneck")
+        if isinstance(self.backbone, OwnSpec):
+            self._check_own()
+        return self
+
+    def _check_pair(self) -> None:
+        for key in ("training", "checkpoint"):
+            if key in self.model_fields_set:
+                raise PlacedError("a pair of graphs is as it is, and not trained", key)
+
+    def _check_own(self) -> None:
+        if self.training.fused:
+            raise PlacedError("is for the neurons of resnet18 and vgg16", "training", "fused")
+        for number, phase in enumerate(self.training.phases):
+            if phase.crops is not None:
+                raise PlacedError("are for resnet18 and vgg16", "training", "phases", number, "crops")
+        if self.checkpoint is not None and self.checkpoint.suffix == ".xz":
+            raise PlacedError("packed weights are for resnet18 and vgg16; expected .safetensors", "checkpoint")
+
+    @functools.cached_property
+    def features(self) -> dict[str, Shape]:
+        """Shape (C, H, W) of the spikes at each split of the backbone.
+
+        Raises:
+            TestbedError: a network of one's own cannot be built, run or deployed.
+        """
+        return self.backbone.features(self.dataset.channels, self.dataset.image_size)
+
+    @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
         if self.dataset.frames not in (None, self.timesteps):
             raise PlacedError(
                 f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps"
             )
-        smallest = min(
-            [self.dataset.image_size, *(side for phase in self.training.phases for side in phase.crops or ())]
-        )
-        if self.backbone.name == "vgg16" and smallest < VGG16_SMALLEST:
+        side = min(self.dataset.size)
+        crops = [crop for phase in self.training.phases for crop in phase.crops or ()]
+        shipped = isinstance(self.backbone, BackboneSpec)
+        if shipped and self.backbone.name == "vgg16" and (smallest := min([side, *crops])) < VGG16_SMALLEST:
             raise ValueError(f"vgg16 halves its input five times, so {smallest} pixels are too few: at least 32")
-        largest = max(side for phase in self.training.phases for side in (phase.crops or (self.dataset.image_size,)))
-        if largest > self.dataset.image_size:
-            raise ValueError(f"crops of {largest} are larger than the image_size of {self.dataset.image_size}")
+        if max(crops, default=0) > side:
+            raise ValueError(f"crops of {max(crops)} are larger than the image_size of {side}")
+        try:
+            features = self.features
+        except TestbedError as error:
+            raise PlacedError(str(error), "backbone") from error
         for name, variant in self.variants.items():
-            if variant.split not in SPLITS[self.backbone.name]:
-                raise PlacedError(
-                    f"{self.backbone.name} has no split {variant.split!r}; "
-                    f"there is {', '.join(SPLITS[self.backbone.name])}",
-                    *("variants", name, "split"),
-                )
+            if variant.split not in features:
+                reason = self.backbone.no_split(variant.split, self.dataset.channels, self.dataset.image_size)
+                raise PlacedError(reason, "variants", name, "split")
             try:
                 self.code_shape(variant)
                 self._check_layers(variant)
             except ValueError as error:
                 raise PlacedError(str(error), "variants", name, "bottleneck") from error
         for number, phase in enumerate(self.training.phases):
-            if unknown := sorted(set(phase.frozen) - set(SPLITS[self.backbone.name])):
+            if unknown := sorted(set(phase.frozen) - set(features)):
                 raise PlacedError(
-                    f"{self.backbone.name} has no segment {unknown[0]!r}; "
-                    f"there is {', '.join(SPLITS[self.backbone.name])}",
+                    f"{self.backbone.name} has no segment {unknown[0]!r}; there is {', '.join(features)}",
                     *("training", "phases", number, "frozen"),
                 )
         return self
@@ -91,10 +141,12 @@ class Recipe(Strict):
 
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a variant's split."""
-        return feature_shape(self.backbone.name, variant.split, self.backbone.width, self.dataset.image_size)
+        return self.features[variant.split]
 
     def code_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C', H', W') of what a variant sends."""
+        if isinstance(self.backbone, PairSpec):
+            return self.backbone.code_shape(self.dataset.channels, self.dataset.image_size)
         channels, height, width = self.feature_shape(variant)
         if variant.bottleneck is None:
             return channels, height, width

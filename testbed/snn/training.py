@@ -127,13 +127,13 @@ def _fit(
     group: Group,
 ) -> None:
     """Train one job, from its checkpoint if there is one."""
-    training, size = recipe.training, recipe.dataset.image_size
+    training, size = recipe.training, recipe.dataset.size
     batches = Batches(
         dataset.train,
         training.batch_size,
         Augmentation(training.crop_padding, training.flip, training.cutout),
         epoch=lambda: trainer.current_epoch,
-        side=lambda epoch: size if phase.crops is None else phase.crops[epoch],
+        size=lambda epoch: size if phase.crops is None else phase.crops[epoch],
         seed=(training.seed, module.job),
         rank=group.rank,
         world=group.size,

@@ -88,7 +88,7 @@ class SgdSpec(Strict):
 class TrainingSpec(Strict):
     """How the phases are run: cross entropy at every timestep (TET, arXiv 2202.11946) with AdamW, or what is said."""
 
-    phases: tuple[PhaseSpec, ...] = pydantic.Field(min_length=1, max_length=100)
+    phases: tuple[PhaseSpec, ...] = pydantic.Field((), max_length=100)
     batch_size: int = pydantic.Field(128, ge=2, le=65_536, description="over all devices together")
     optimizer: SgdSpec | None = pydantic.Field(None, description="default: AdamW")
     weight_decay: float = pydantic.Field(0.02, ge=0, le=10)

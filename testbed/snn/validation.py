@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from testbed.data.datasets import DatasetSpec, Samples
 from testbed.errors import ModelError
-from testbed.record.log import write_atomically, write_json
+from testbed.record.log import make_folder, write_atomically, write_json
 from testbed.runtime.artefact import ModelCard
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import artefact
@@ -26,6 +26,7 @@ from testbed.snn.recipe import load_recipe
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
+    from testbed.snn.pair import Graphs
 
 ValueT = TypeVar("ValueT")
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -60,8 +61,8 @@ def ensure(folder: Path, recipe_path: Path, variant: str, models: Path, data: Pa
     """
     if (folder / DOCUMENT).exists():
         return
-    networks, samples, dataset = artefact.to_validate(recipe_path, variant, models, data)
-    folder.mkdir(parents=True, exist_ok=True)
+    networks, samples, dataset = artefact.to_validate(recipe_path, variant, models, data, card.weights)
+    make_folder(folder)
     _write(folder / "labels.npy", samples.labels)
     for name, network in networks.items():
         _write(folder / f"{name}.npy", logits(network, samples, card.timesteps))
@@ -69,7 +70,7 @@ def ensure(folder: Path, recipe_path: Path, variant: str, models: Path, data: Pa
     write_json(folder / DOCUMENT, document)
 
 
-def logits(network: Network, samples: Samples, timesteps: int) -> NDArray[np.float32]:
+def logits(network: Network | Graphs, samples: Samples, timesteps: int) -> NDArray[np.float32]:
     """Logits [T, N, K] of a deployable network: those that its step graphs give.
 
     On the CPU, where float32 convolutions of spikes are exact (docs/decisions/0001-exact-weights.md).
@@ -77,6 +78,10 @@ def logits(network: Network, samples: Samples, timesteps: int) -> NDArray[np.flo
     import torch
     from spikingjelly.activation_based import functional
 
+    from testbed.snn.pair import Graphs
+
+    if isinstance(network, Graphs):
+        return network.logits(samples)
     batches = []
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):

@@ -61,9 +61,13 @@ class Children:
 
     def kill(self, pid: int) -> None:
         """Kill one; nothing where there is no such child."""
+        self.signal(pid, signal.SIGKILL)
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send one a signal; nothing where there is no such child."""
         child = self._running.get(pid)
         if child is not None:
-            child.kill()
+            child.send_signal(number)
 
     def wait(self, fd: int, timeout_s: float | None) -> bool:
         """Wait until `fd` can be read, a child prints or ends, or the timeout; tells what children did.

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
-import platform
+import re
 import select
 import signal
 import subprocess
@@ -27,6 +26,8 @@ from typing import Any
 
 from testbed.steward.children import Children
 from testbed.steward.inbox import Inbox, Over
+from testbed.steward.interpreter import interpreter
+from testbed.steward.kept import left_changed
 from testbed.steward.lease import MACHINE_WIDE, RENEW_S, Lease, LeaseHeld, boot_id
 from testbed.steward.processes import end
 from testbed.steward.store import CHUNK, Store, StoreError
@@ -40,6 +41,7 @@ class Steward:
         self._children = Children(self._send)
         self._lease: Lease | None = None
         self._renewal_s = 0.0
+        self._root = Path()
         self._store: Store
         self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
             "open": self._open,
@@ -50,9 +52,12 @@ class Steward:
             "environment": self._environment,
             "start": self._start,
             "close": lambda request: self._children.close(request["child"]),
+            "signal": lambda request: self._children.signal(request["child"], request["number"]),
             "kill": lambda request: self._children.kill(request["child"]),
             "list": self._list,
             "remove": self._remove,
+            "drop_unused": lambda request: self._store.drop_unused(),
+            "clean": self._clean,
             "beat": lambda request: None,
             "bye": lambda request: self._end(),
         }
@@ -65,7 +70,7 @@ class Steward:
                 while (line := self._inbox.line()) is not None:
                     self._answer(json.loads(line))
                 self._wait()
-        except (Over, LeaseHeld, BrokenPipeError) as error:
+        except (Over, LeaseHeld, OSError) as error:
             print(f"testbed.steward: {error}", file=sys.stderr)
         finally:
             signal.alarm(0)
@@ -84,7 +89,10 @@ class Steward:
                 return
             answer = {"id": number, "answer": self._requests[do](request)}
         except OSError as error:
-            answer = {"id": number, "error": f"{error.strerror}: {error.filename}", "full": error.errno in _FULL}
+            where = error.filename2 or error.filename
+            answer = {"id": number, "error": f"{error.strerror}: {where}" if where else f"{error.strerror}"}
+            if do == "open" or error.errno in (*_FULL, *_CLOSED, errno.EIO):
+                answer |= {"folder": str(self._root), "how": _how(error.errno)}
         except (LeaseHeld, StoreError, ImportError, metadata.PackageNotFoundError) as error:
             answer = {"id": number, "error": str(error)}
         self._send(answer)
@@ -97,30 +105,39 @@ class Steward:
 
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Take the lease, end what an older run left, say what is here."""
-        folder = request["folder"]
-        self._store = Store(Path(folder or "~/.cache/neucodex").expanduser(), lambda: self._inbox.absorb(0))
-        place = self._store.root if folder else next(path for path in MACHINE_WIDE if os.access(path, os.W_OK))
-        lease = Lease(place / "neucodex.lease", **request["claim"])
-        before = lease.take()
+        usual = Path("~/.cache/neucodex")
+        folder = Path(request["folder"] or usual)
+        try:
+            self._root = folder.expanduser().absolute()
+        except RuntimeError as error:
+            raise StoreError(f"nobody there has the home folder of {folder}; name another `folder:`") from error
+        ahead_s = request["now_s"] - _passed_s()
+        self._store = Store(self._root, self._listen, lambda: ahead_s + _passed_s())
+        # One folder has one lease, also where a profile names the usual one.
+        usually = self._root.resolve() == usual.expanduser().resolve()
+        shared = [path for path in MACHINE_WIDE if os.access(path, os.W_OK)] if usually else []
+        path = (shared or [self._root])[0] / "neucodex.lease"
+        lease = Lease(path, **request["claim"])
+        try:
+            before = lease.take()
+        except OSError as error:
+            if not shared:  # it lies in a folder that the answer is about
+                raise
+            said = f"the lease {path} cannot be taken ({error.strerror}); every user must be able to write that file"
+            raise StoreError(said) from error
         self._lease, self._renewal_s = lease, time.monotonic() + RENEW_S
         older = {f"{path.parent.name}/{path.name}" for path in (self._store.root / "runs").glob("*/*")}
         if before is not None:  # its steward too, if that is stuck
             older.add(f"{before['campaign']}.{request['node']}")
         stale = end(older)
-        packages = {module: _version(module, name) for name, module in request["packages"].items()}
-        environment = Path(sys.prefix)
         return {
             "stale": stale,
             "boot_id": boot_id(),
             "root": str(self._store.root),
             "free_bytes": self._store.free_bytes,
             "lacking": self._store.lacking(request["files"]),
-            "python": sys.executable,
-            "version": platform.python_version(),
-            "prefix": str(environment),
-            "machine": platform.machine(),
-            "libc": list(platform.libc_ver()),
-            "packages": packages,
+            **interpreter(request["packages"]),
+            "noexec": bool(os.statvfs(self._root).f_flag & os.ST_NOEXEC),
             "environments": sorted(path.name for path in (self._store.root / "environments").iterdir()),
         }
 
@@ -129,10 +146,9 @@ class Steward:
 
     def _folder(self, request: dict[str, Any]) -> str | None:
         """A folder by digest, made of `files` where they are given."""
-        target = self._store.root / "folders" / request["digest"]
-        if target.exists():
-            return str(target)
-        return str(self._store.assemble(request["digest"], request["files"])) if "files" in request else None
+        digest = request["digest"]
+        target = self._store.assemble(digest, request["files"]) if "files" in request else self._store.folder(digest)
+        return None if target is None else str(target)
 
     def _put(self, request: dict[str, Any]) -> None:
         self._store.put(request["sha256"], request["bytes"], self._inbox.read)
@@ -140,7 +156,7 @@ class Steward:
     def _environment(self, request: dict[str, Any]) -> str:
         """A virtual environment, filled by `commands` of its Python; `{wheels}` stands for its folder of wheels."""
         interpreter = self._store.interpreter(request["key"])
-        if interpreter.exists():
+        if interpreter is not None:
             return str(interpreter)
 
         def fill(part: Path) -> None:
@@ -177,8 +193,11 @@ class Steward:
             process.kill()
             raise
         if process.wait():
-            lines = output.decode(errors="replace").strip().splitlines()
-            raise StoreError(lines[-1] if lines else f"exit code {process.returncode}")
+            lines = output.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            said = re.search(r"\[Errno (\d+)\]", lines[-1])
+            if said and int(said[1]) in _FULL:  # in the folder where it was to install
+                raise OSError(int(said[1]), os.strerror(int(said[1])), str(self._root))
+            raise StoreError(lines[-1])
 
     def _start(self, request: dict[str, Any]) -> int:
         """Start a worker; the request's bytes are the first thing on its standard input."""
@@ -186,6 +205,7 @@ class Steward:
         # Its folder is how the next contact knows of it, should this steward not get to end it.
         folder = self._recorded(request)
         folder.mkdir(parents=True, exist_ok=True)
+        self._store.kept.used(folder.parent)
         tag = f"{request['run']}/{request['node']}"
         return self._children.start(tag, folder, request["command"], request["environment"], first)
 
@@ -207,6 +227,19 @@ class Steward:
         with contextlib.suppress(OSError):  # not there, or not empty
             folder.rmdir()
             folder.parent.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # where another's record is still in it
+            self._store.kept.used(folder.parent)
+
+    def _clean(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Remove all that is kept; what lost runs recorded only where `runs` says so."""
+        removed, lost = self._store.clear(runs=request["runs"])
+        changed = left_changed(Path(request["root"]))
+        lost_bytes = [[str(folder), size] for folder, size in lost.items()]
+        return {"root": str(self._store.root), "removed": removed, "lost": lost_bytes, "changed": changed}
+
+    def _listen(self) -> None:
+        self._renew()
+        self._inbox.absorb(0)
 
     def _recorded(self, request: dict[str, Any]) -> Path:
         return self._store.root / "runs" / str(request["run"]) / str(request["node"])
@@ -225,23 +258,24 @@ class Steward:
         """End the workers, then give the lease back."""
         self._children.end()
         if self._lease is not None:
-            self._lease.release()
+            with contextlib.suppress(OSError):  # a disk that cannot be written any more: it ends by itself
+                self._lease.release()
+
+
+def _passed_s() -> float:
+    """A clock that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
-def _version(module: str, name: str) -> str | None:
-    """The version of an importable module; None if there is none, "" if it doesn't say."""
-    if importlib.util.find_spec(module) is None:
-        return None
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    # NVIDIA's and others' builds have names of their own: onnxruntime-gpu.
-    for distribution in metadata.distributions():
-        if str(distribution.metadata["Name"]).lower().startswith(f"{name.lower()}-"):
-            return distribution.version
-    return ""
+def _how(number: int | None) -> str:
+    """What to do about a folder for which the kernel gave this error."""
+    if number in _FULL:
+        return "make room there"
+    return "see what `dmesg` says of that disk" if number == errno.EIO else "let the user that logs in write there"
 
 
 def main() -> int:

@@ -41,6 +41,23 @@ def still_warming_up(cell: Cell) -> Iterator[str]:
                 )
 
 
+def not_cooled_down(cell: Cell) -> Iterator[str]:
+    """A repeat began on a board that was warmer than before the first one, after all the waiting that was allowed."""
+    for node in cell.manifest.nodes.values():
+        for repeat, said in node.repeats.items():
+            if (cooling := said.cooling) is None or not cooling.gave_up:
+                continue
+            zones = cooling.temperature_c.keys() & cooling.as_warm_as.keys()
+            zone = max(sorted(zones), key=lambda name: cooling.temperature_c[name] - cooling.as_warm_as[name])
+            now, first = cooling.temperature_c[zone], cooling.as_warm_as[zone]
+            asked = cell.manifest.config.cooldown
+            limit = f" (limit {asked.within_c:g} °C more)" if asked else ""
+            yield (
+                f"{node.role} {node.id}, repeat {repeat}: gave up cooling down after {cooling.waited_s:.0f} s: {zone} "
+                f"at {now:.1f} °C, and at {first:.1f} °C before the first repeat{limit}"
+            )
+
+
 def rebooted(cell: Cell) -> Iterator[str]:
     """A board was rebooted between repeats."""
     for node in cell.manifest.nodes.values():

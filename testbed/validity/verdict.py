@@ -8,7 +8,7 @@ from typing import TypeAlias
 from testbed.errors import RecordError
 from testbed.record.power import recorded, repeats, source_names, window
 from testbed.record.reader import Cell
-from testbed.validity import board, clocks, requests, sensors
+from testbed.validity import board, clocks, faults, host, network, path, requests, sensors
 from testbed.validity.sensors import Metered
 
 Gate: TypeAlias = Callable[[Cell], Iterator[str]]
@@ -16,11 +16,17 @@ MeteredGate: TypeAlias = Callable[[list[Metered]], Iterator[str]]
 
 GATES: tuple[Gate, ...] = (
     requests.unanswered,
+    host.too_slow,
+    requests.saturated,
     board.throttled,
     board.still_warming_up,
+    board.not_cooled_down,
     clocks.skewed,
     clocks.wall_clock_set,
     board.rebooted,
+    path.off_target,
+    faults.not_played,
+    network.gaps,
     sensors.beyond_belief,
 )
 """Gates on what a cell recorded; each yields its reasons against it, with number and limit."""

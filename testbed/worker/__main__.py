@@ -11,7 +11,7 @@ import zmq
 
 from testbed.errors import TestbedError
 from testbed.worker.agent import Agent, read_start
-from testbed.worker.station import put_back_left_behind, restore_settings
+from testbed.worker.station import put_back_left_behind, undo_changes
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
         print(f"testbed.worker {arguments.node}: the control plane failed: {error}", file=sys.stderr)
         return 1
     finally:
-        restore_settings()
+        undo_changes()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -23,21 +24,27 @@ import onnxruntime
 import zmq
 
 from devices.board import identify
+from devices.machine import Machine
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
 from testbed.link.keys import require_curve
 from testbed.link.messages import Body, Message, WorkerStart
-from testbed.record.documents import BoardFacts, HelloFacts, Measured
+from testbed.record.documents import BoardFacts, HelloFacts
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
-from testbed.worker.station import restore_settings
+from testbed.worker.linkpart import can_shape
+from testbed.worker.station import undo_changes
 
 HEARTBEAT_MS = 500
+LAST_REQUEST_S = 10.0
+"""How long a request that runs when the orchestrator is lost may take to end in its row."""
 MAX_START_BYTES = 64 * 1024
 
 Work: TypeAlias = EdgeWork | CloudWork
+Jobs: TypeAlias = "queue.SimpleQueue[Message | None]"
+CarryOut: TypeAlias = "Callable[[Body, zmq.Socket[bytes]], Body]"
 
 
 def read_start(stdin: IO[bytes]) -> WorkerStart:
@@ -71,8 +78,13 @@ class Agent:
     def __init__(self, run: str, start: WorkerStart) -> None:
         require_curve()
         self.run, self.start = run, start
-        self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._jobs: Jobs = queue.SimpleQueue()
+        self._asides: Jobs = queue.SimpleQueue()
+        self._present: Work | None = None
+        """What is loaded and not finished."""
         self._cancel = threading.Event()
+        self._working = threading.Lock()
+        """Held while an order is carried out."""
         self._context = zmq.Context()
         self._outbox_address = "inproc://outbox"
 
@@ -81,25 +93,33 @@ class Agent:
         control = self._connect()
         outbox = self._context.socket(zmq.PULL)
         outbox.bind(self._outbox_address)
-        thread = threading.Thread(target=self._work, name="work", daemon=True)
-        thread.start()
+        threads = [
+            threading.Thread(target=self._work, name="work", daemon=True),
+            threading.Thread(target=self._take, args=(self._asides, self._do_aside), name="aside", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         poller = zmq.Poller()
         for source in (control, outbox, sys.stdin.fileno()):
             poller.register(source, zmq.POLLIN)
         self._send(control, 0, self._hello())
         heartbeat_ns = heard_ns = time.monotonic_ns()
+        silent, last_ns = False, int((self.start.silence_s + LAST_REQUEST_S) * 1e9)
         while True:
             ready = dict(poller.poll(HEARTBEAT_MS))
             t2_ns = time.monotonic_ns()
             if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
                 # The orchestrator is gone, however it went. What was recorded is in the kernel's hands already,
                 # and the power sampler ends when its own pipe to this process breaks.
-                restore_settings()
+                undo_changes()
                 os._exit(3)
-            if t2_ns - heard_ns > self.start.silence_s * 1e9 and control not in ready:
+            if not silent and t2_ns - heard_ns > self.start.silence_s * 1e9 and control not in ready:
                 # Nothing closes standard input when the network is cut or the workstation loses power.
                 print(f"the orchestrator was silent for {self.start.silence_s:g} s", file=sys.stderr)
-                restore_settings()
+                silent = True
+                self._cancel.set()
+            if silent and (self._working.acquire(blocking=False) or t2_ns - heard_ns > last_ns):
+                undo_changes()
                 os._exit(4)
             if outbox in ready:
                 control.send(outbox.recv())
@@ -112,16 +132,22 @@ class Agent:
                     pass
                 elif isinstance(message.body, messages.Cancel):
                     self._cancel.set()
+                elif isinstance(message.body, messages.Complete):
+                    self._cancel.clear()
                 elif isinstance(message.body, messages.Bye):
                     break
+                elif isinstance(message.body, (messages.BeginLink, messages.Disturb)):
+                    self._asides.put(message)
                 else:
                     self._jobs.put(message)
             if t2_ns - heartbeat_ns >= HEARTBEAT_MS * 1e6:
                 heartbeat_ns = t2_ns
                 self._send(control, 0, messages.Heartbeat(t_ns=t2_ns))
         self._cancel.set()
+        self._asides.put(None)
         self._jobs.put(None)
-        thread.join(5.0)
+        for thread in threads:
+            thread.join(5.0)
         control.close(linger=0)
         outbox.close(linger=0)
         return 0
@@ -158,34 +184,55 @@ class Agent:
             ),
         )
 
-    def _work(self) -> None:
-        """The work thread: one order after the other, each answered, with `Fault` where it could not be carried out."""
+    def _take(self, jobs: Jobs, carry_out: CarryOut) -> None:
+        """One order after the other, each answered, with `Fault` where it could not be carried out."""
         outbox = self._context.socket(zmq.PUSH)
         outbox.connect(self._outbox_address)
-        work: Work | None = None
+        while (message := jobs.get()) is not None:
+            answer: Body
+            try:
+                answer = carry_out(message.body, outbox)
+            except TestbedError as error:
+                answer = messages.Fault(message=str(error), kind=type(error).__name__)
+            except Exception as error:  # a bug: its traceback goes to the worker's log
+                traceback.print_exc()
+                answer = messages.Fault(message=f"{type(error).__name__}: {error}", kind="bug")
+            self._send(outbox, message.seq, answer)
+        outbox.close(linger=0)
+
+    def _work(self) -> None:
+        """The work thread."""
         try:
-            while (message := self._jobs.get()) is not None:
-                try:
-                    if isinstance(message.body, messages.Load):
-                        work = self._load(message.body)
-                        answer: Body = work.loaded
-                    elif work is None:
-                        answer = messages.Fault(message="nothing is loaded", kind="WorkerError")
-                    else:
-                        answer = self._carry_out(work, message, outbox)
-                        if isinstance(message.body, messages.Finish):
-                            work = None  # what is finished here is not finished again at goodbye
-                except TestbedError as error:
-                    answer = messages.Fault(message=str(error), kind=type(error).__name__)
-                except Exception as error:  # a bug: its traceback goes to the worker's log
-                    traceback.print_exc()
-                    answer = messages.Fault(message=f"{type(error).__name__}: {error}", kind="bug")
-                self._send(outbox, message.seq, answer)
+            self._take(self._jobs, self._do_work)
         finally:
-            if work is not None:
+            if self._present is not None:
                 with contextlib.suppress(TestbedError):
-                    work.finish()
-            outbox.close(linger=0)
+                    self._present.finish()
+
+    def _do_work(self, order: Body, outbox: zmq.Socket[bytes]) -> Body:
+        with self._working:
+            if isinstance(order, messages.AskShaping):
+                return can_shape(Machine(Path(self.start.root)), order)
+            if isinstance(order, messages.Load):
+                self._present = self._load(order)
+                return self._present.loaded
+            if self._present is None:
+                return messages.Fault(message="nothing is loaded", kind="WorkerError")
+            if isinstance(order, messages.Finish):
+                work, self._present = self._present, None  # what is finished here is not finished again at goodbye
+                return messages.Finished(detail=work.finish())
+            return self._carry_out(self._present, order, outbox)
+
+    def _do_aside(self, order: Body, _outbox: zmq.Socket[bytes]) -> Body:
+        """What is done to the link, by a thread of its own: an edge's requests go on meanwhile."""
+        work = self._present
+        if work is None:
+            return messages.Fault(message="nothing is loaded", kind="WorkerError")
+        if isinstance(order, messages.Disturb):
+            work.link.disturb(order.disturbance)
+        else:
+            work.link.begin()
+        return messages.Done()
 
     def _load(self, order: messages.Load) -> Work:
         if order.role == "edge":
@@ -198,20 +245,27 @@ class Agent:
             outbox.connect(self._outbox_address)
             self._send(outbox, 0, messages.Fault(message=message, kind="WorkerError"))
 
-    def _carry_out(self, work: Work, message: Message, outbox: zmq.Socket[bytes]) -> Body:
-        body = message.body
-        if isinstance(body, messages.Idle):
-            work.idle(body.seconds, body.phase)
+    def _carry_out(self, work: Work, order: Body, outbox: zmq.Socket[bytes]) -> Body:
+        if isinstance(order, messages.Idle):
+            work.idle(order.seconds, order.phase)
             return messages.Done()
-        if isinstance(body, messages.Finish):
-            return messages.Finished(detail=work.finish())
-        if isinstance(work, EdgeWork) and isinstance(body, messages.WarmUp):
-            work.warm_up(body.samples)
+        if isinstance(order, messages.CoolDown):
+            return messages.CooledDown(detail=work.cool_down(order))
+        if isinstance(order, messages.ComputeAhead):
+            work.compute_ahead(order)
             return messages.Done()
-        if isinstance(work, EdgeWork) and isinstance(body, messages.Measure):
+        if isinstance(work, EdgeWork) and isinstance(order, messages.CheckPath):
+            return messages.PathChecked(detail=work.check_path(order.when))
+        if isinstance(work, EdgeWork) and isinstance(order, messages.Follow):
+            work.follow(order)
+            return messages.Done()
+        if isinstance(work, EdgeWork) and isinstance(order, messages.WarmUp):
+            work.warm_up(order.samples)
+            return messages.Done()
+        if isinstance(work, EdgeWork) and isinstance(order, messages.Measure):
 
             def report(done: int) -> None:
-                self._send(outbox, 0, messages.Progress(done=done, total=len(body.samples)))
+                self._send(outbox, 0, messages.Progress(done=done, total=len(order.samples)))
 
-            return messages.Measured(detail=Measured(requests=work.measure(body, report)))
-        return messages.Fault(message=f"a cloud cannot {type(body).__name__}", kind="LinkError")
+            return messages.Measured(detail=work.measure(order, report))
+        return messages.Fault(message=f"this worker cannot {type(order).__name__}", kind="LinkError")

@@ -6,7 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from devices.emulation import Tempo
+from devices.tempo import Tempo
 from testbed.errors import LinkError
 from testbed.link import frames
 from testbed.link.frames import Frame
@@ -15,6 +15,8 @@ from testbed.link.server import DataServer
 from testbed.link.sockets import OnEvent
 from testbed.link.sparing import Sparing
 from testbed.modes.mode import CloudHalf
+from testbed.worker.loop import MAX_REQUEST_ID
+from testbed.worker.waiting import Message, Waiting
 
 POLL_MS = 50
 
@@ -40,6 +42,7 @@ class Serving:
         self.fault: str | None = None
         self._server, self._half, self._tempo = server, half, tempo
         self._on_event, self._on_fault, self._max_payload = Sparing(on_event), on_fault, max_payload
+        self._waiting = Waiting()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="data", daemon=True)
 
@@ -52,50 +55,83 @@ class Serving:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def dropped(self) -> int:
+        """How many frames were not answered because their request had ended."""
+        return self._waiting.dropped
+
     def _serve(self) -> None:
         while not self._stop.is_set():
             try:
-                received = self._server.recv(POLL_MS)
+                self._read()
             except Exception as error:  # without its socket it could only fail again, and again at once
                 self._note(error, "cannot receive and ends")
                 return
-            if received is None:
+            if not self._waiting:
                 continue
             try:
-                self._serve_one(*received)
+                self._serve_one(*self._waiting.pop())
             except Exception as error:  # what goes wrong in refusing; the next frame is answered
                 self._note(error, "could not refuse a frame")
 
-    def _serve_one(self, peer: bytes, data: bytes) -> None:
-        frame: Frame | None = None
-        logits = None
+    def _read(self) -> None:
+        """Take in what is there; where nothing waits to be answered, wait a while for something."""
+        wait_ms = 0 if self._waiting else POLL_MS
+        while not self._waiting.full and (wait_ms or self._server.ready):
+            received = self._server.recv(wait_ms)
+            wait_ms = 0
+            if received is not None:
+                self._sort(*received)
+
+    def _sort(self, peer: bytes, data: bytes) -> None:
+        """Heed an END at once; all else waits its turn."""
         try:
-            with self._tempo.computing() as span:
-                frame = frames.unpack(data, self._max_payload)
-                if frame.kind is Kind.END:
-                    self._half.end(peer, frame.request)
-                else:
-                    logits = self._half.answer(peer, frame)
-            self._tempo.rest()
-            if logits is not None:
-                payload = frames.pack_result(span.ns, logits)
-                self._server.send(peer, frames.pack(Frame(Kind.RESULT, frame.request, frame.timestep, 0, payload)))
+            frame = frames.unpack(data, self._max_payload)
         except LinkError as error:
-            self._refuse(
-                peer, frame, error, error.reason if isinstance(error, FrameError) else "bad_payload", len(data)
-            )
+            self._waiting.put(Message(peer, error, len(data)))
+            return
+        if frame.kind is not Kind.END:
+            self._waiting.put(Message(peer, frame, len(data)))
+            return
+        self._waiting.end(peer, frame.request)
+        try:
+            self._half.end(peer, frame.request)
+        except Exception as error:  # a bug; the edge waits for no answer
+            self._note(error, "failed in ending a request")
+
+    def _serve_one(self, peer: bytes, frame: Frame | LinkError, size: int) -> None:
+        try:
+            if isinstance(frame, LinkError):
+                raise frame
+            if frame.kind is Kind.PROBE:  # before anything that takes time: it asks about the link
+                self._server.send(
+                    peer, frames.pack(Frame(Kind.ECHO, frame.request, 0, 0, frames.echo_of(frame.payload)))
+                )
+                return
+            self._tempo.begin(counted=frame.request <= MAX_REQUEST_ID)
+            with self._tempo.computing() as span:
+                logits = self._half.answer(peer, frame)
+            payload = frames.pack_result(span.ns, logits)
+            answer = frames.pack(Frame(Kind.RESULT, frame.request, frame.timestep, 0, payload))
+            self._tempo.settle()
+            self._server.send(peer, answer)
+        except LinkError as error:
+            reason = error.reason if isinstance(error, FrameError) else "bad_payload"
+            self._refuse(peer, frame, error, reason, size)
         except Exception as error:  # a bug, or a graph that fails; this frame is refused, the next one is answered
             self._note(error, "failed in answering a frame")
-            self._refuse(peer, frame, error, "cloud_failed", len(data))
+            self._refuse(peer, frame, error, "cloud_failed", size)
 
-    def _refuse(self, peer: bytes, frame: Frame | None, error: Exception, reason: str, size: int) -> None:
+    def _refuse(self, peer: bytes, frame: Frame | LinkError, error: Exception, reason: str, size: int) -> None:
         """Record a frame that cannot be answered, and say so to its sender where it is known which it was."""
-        self._tempo.rest()
-        if frame is None:
-            self._on_event("frame_refused", {"reason": reason, "message": str(error), "bytes": size})
+        self._tempo.settle()
+        if isinstance(frame, LinkError):
+            self._on_event(
+                "frame_refused", {"reason": reason, "peer": peer.hex(), "message": str(error), "bytes": size}
+            )
             return
         about = {"request": frame.request, "timestep": frame.timestep}
-        self._on_event("frame_refused", {"reason": reason, "message": str(error), **about})
+        self._on_event("frame_refused", {"reason": reason, "peer": peer.hex(), "message": str(error), **about})
         text = frames.pack_reason(str(error))
         self._server.send(peer, frames.pack(Frame(Kind.REFUSED, frame.request, frame.timestep, 0, text)))
 

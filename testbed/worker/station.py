@@ -1,82 +1,115 @@
-"""What the edge's and the cloud's work share: the record, the power sampler, and the time that computing takes."""
+"""What the edge's and the cloud's work share: the record, the power sampler, and the node's time."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from devices.activity import ActivityWriter
-from devices.base.errors import DeviceError
+from devices.activity import Activity, ActivityWriter
 from devices.base.rowlog import RowLog
 from devices.board import identify
-from devices.emulation import Slowdown, Tempo
+from devices.emulation import EmulatedRadio, EmulatedTempo, Traffic
 from devices.machine import Machine
 from devices.power.client import PowerSampler
+from devices.power.emulated import EmulatedPower
 from devices.power.sampler import SamplerReport
+from devices.priority import come_first
 from devices.profile import Settings
+from devices.radios import Radio, radio_of
 from devices.settings.applied import AppliedSettings, put_back
-from testbed.errors import WorkerError
+from devices.tempo import RealTempo, Tempo
+from testbed.errors import TestbedError, WorkerError
 from testbed.link.messages import Load, WorkerStart
+from testbed.link.shaping.shaper import Shaping
 from testbed.modes.kit import Kit
-from testbed.record.documents import BackboneForm, BoardFacts, Finished, Loaded
+from testbed.record.documents import BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
 
 
 class Station:
-    """A node during one repeat of one cell: where it records, what meters it, and how slow it is."""
+    """A node during one repeat of one cell: where it records, what meters it, and how its time passes."""
 
     def __init__(self, load: Load, node: str, cancel: threading.Event) -> None:
         self.node, self.repeat, self.cancel = node, load.repeat, cancel
         self.folder = Path(load.out_dir)
         self._logs: dict[str, RowLog] = {}
-        self._events_lock = threading.Lock()
-        self._machine = Machine(Path(load.profile.root))
+        self._logs_lock = threading.Lock()
+        self.machine = Machine(Path(load.profile.root))
         self._settings: AppliedSettings | None = None
         if load.profile.settings != Settings():
             owner = f"run {load.run or '?'}, repeat {load.repeat}, as {node}"
-            self._settings = AppliedSettings(self._machine, load.profile.settings, owner)
-            _made.append(self._settings)
+            self._settings = AppliedSettings(self.machine, load.profile.settings, owner)
+            self.undo_at_the_end(self._settings.restore)
             self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
-        self._activity = None if emulates is None else ActivityWriter(self.folder / "activity")
-        self.tempo = Tempo(Slowdown(1.0 if emulates is None else emulates.slowdown), self._activity)
+        self.tempo: Tempo = RealTempo()
+        self._activity: ActivityWriter | None = None
+        self._emulated: EmulatedTempo | None = None
+        if emulates is not None:
+            self._activity = ActivityWriter(self.folder / "activity")
+            processor = Activity.GPU if emulates.processor == "gpu" else Activity.CPU
+            self.tempo = self._emulated = EmulatedTempo(self._activity, processor)
+        self._niceness: int | None = None
+        self._radio = _radio(load)
         self._sampler: PowerSampler | None = None
         if load.profile.power:
             self._sampler = PowerSampler.start(
-                load.profile, node, self.folder / "power.jsonl", self.folder / "activity"
+                load.profile, node, self.folder / "power.jsonl", self.folder / "activity", radio=self._radio
             )
 
-    def loaded(self, kit: Kit) -> Loaded:
-        """What the node's power sources said of themselves, and in which form the backbone runs here, if it does."""
-        backbone = kit.loaded_backbone
+    def send_over(self, traffic: Callable[[], Traffic | None]) -> None:
+        """Have an emulated edge's radio follow a connection; on any other node nothing is done."""
+        if self._radio is not None and self._activity is not None and self._emulated is not None:
+            self._emulated.radio = EmulatedRadio(self._radio, self._activity, traffic)
+
+    def undo_at_the_end(self, undo: Callable[[], object]) -> None:
+        """Have something undone when this worker ends, however it ends; also if it has been by then."""
+        _made.append(undo)
+
+    def loaded(self, kit: Kit, shaping: Shaping | None) -> Loaded:
+        """What the node's power sources said of themselves, how the graphs run here, and who shapes the link."""
         return Loaded(
             power=[] if self._sampler is None else self._sampler.capabilities,
-            backbone=None if backbone is None else BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms),
+            backbone=kit.backbone_form,
+            graphs=kit.graphs,
+            stages=kit.stages,
+            shaping=shaping,
         )
 
     def log(self, table: str) -> RowLog:
-        """The row log of a table, opened when first asked for."""
-        if table not in self._logs:
-            self._logs[table] = RowLog(self.folder / f"{table}.jsonl")
-        return self._logs[table]
+        """The row log of a table, opened when first asked for; from any thread."""
+        with self._logs_lock:
+            if table not in self._logs:
+                self._logs[table] = RowLog(self.folder / f"{table}.jsonl")
+            return self._logs[table]
 
     def event(self, name: str, **detail: Any) -> None:
         """Record an event, now; from any thread."""
         row = EventRow(node=self.node, t_ns=time.monotonic_ns(), repeat=self.repeat, event=name, detail=detail)
-        with self._events_lock:
-            self.log("events").append(row)
+        self.log("events").append(row)
 
     def phase(self, name: str) -> None:
         """Record that a phase begins."""
         self.event("phase", phase=name)
 
     def idle(self, seconds: float, phase: str) -> None:
-        """Do nothing, metered, for a while."""
+        """Do nothing, metered, for a while.
+
+        An emulated radio is off at once. Its tail belongs to the messages before, not to the baseline, and a baseline
+        with part of a tail would be neither. On a board one would have to wait for the tail's end first.
+        """
+        self.tempo.sleep()
         self.phase(phase)
         self.cancel.wait(seconds)
+
+    def come_first(self) -> None:
+        """Have an emulated node's process run before others', so that it is on time; others are as they are used."""
+        if self._emulated is not None:
+            self._niceness = come_first()
 
     def check_sampler(self) -> None:
         """Make sure that power is still being sampled.
@@ -95,7 +128,7 @@ class Station:
             DeviceError: the sampler had failed, or a setting could not be put back.
         """
         # Before anything is put back: the clocks and temperatures that were measured under.
-        facts = BoardFacts.of(identify(self._machine.root))
+        facts = BoardFacts.of(identify(self.machine.root))
         changes = [] if self._settings is None else self._settings.changes
         sampled: SamplerReport | None = None
         if self._sampler is not None:
@@ -111,19 +144,31 @@ class Station:
         if self._settings is not None:
             self._settings.restore()
             self._settings = None
-        return Finished(facts=facts, settings=changes, sampler=sampled)
+        written = {path.stem: path.stat().st_size for path in self.folder.glob("*.jsonl")}
+        kept = None if self._emulated is None else self._emulated.told()
+        return Finished(
+            facts=facts, settings=changes, sampler=sampled, written=written, timekeeping=kept, niceness=self._niceness
+        )
 
 
-_made: list[AppliedSettings] = []
-"""What this process has set on its board, for however it ends; a worker has one station after the other."""
+def _radio(load: Load) -> Radio | None:
+    """What an emulated edge sends with; None on every other node, and where no cloud takes part."""
+    models = [spec for spec in load.profile.power if isinstance(spec, EmulatedPower)]
+    if load.role != "edge" or load.data_endpoint is None or not models:
+        return None
+    return radio_of(load.link, models[0].radio_mw, models[0].reference)
 
 
-def restore_settings() -> None:
-    """Put back whatever this process has set; what cannot be is said on standard error and stays in the journal."""
+_made: list[Callable[[], object]] = []
+"""What undoes what this process has changed on its board; a worker has one station after the other."""
+
+
+def undo_changes() -> None:
+    """Put back whatever this process has changed; what cannot be is said on standard error and stays in the journal."""
     while _made:
         try:
-            _made.pop().restore()
-        except DeviceError as error:  # noqa: PERF203  (the others are still put back)
+            _made.pop()()
+        except TestbedError as error:  # noqa: PERF203  (the others are still put back)
             print(f"testbed.worker: {error}", file=sys.stderr)
 
 

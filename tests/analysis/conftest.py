@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from devices.base.power import Capability, PowerRow, Rail
 from devices.base.rowlog import RowLog
-from testbed.record.documents import ExitDocument
+from testbed.record.documents import ExitDocument, LinkRef
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.record.log import write_json
 from testbed.record.reader import Cell, read_cell
@@ -43,7 +45,10 @@ def make_cell(tmp_path: Path) -> MakeCell:
 
     The edge draws `busy_mw` throughout a repeat's window and IDLE_MW in its idle phases; request i of a
     repeat takes `latency_ms` + i % 3 ms, and the next starts when it ends. `asked` names the samples of each repeat's
-    requests, in their order.
+    requests, in their order. `fell_back` are the samples that the edge answered in place of its cloud. What is sent is
+    in the network table, 20 rows a second: the edge's, or the cloud's where the link is `shaped_by_user`, without those
+    from one of `no_network_s` to the other after the first request. `scenario` says how requests arrive, and
+    `arrivals_ms` when, after the beginning of their repeat: then they wait for their turn.
     """
 
     def make(
@@ -71,6 +76,12 @@ def make_cell(tmp_path: Path) -> MakeCell:
         code_rates: list[list[float]] | None = None,
         op_counts: OpCounts | None = None,
         asked: Sequence[Sequence[int]] | None = None,
+        fell_back: Container[int] | None = None,
+        requested: dict[str, Any] | None = None,
+        shaped_by_user: bool = False,
+        no_network_s: tuple[float, float] | None = None,
+        scenario: dict[str, Any] | None = None,
+        arrivals_ms: Sequence[float] | None = None,
     ) -> Cell:
         folder = tmp_path / "toy" / label.replace(" ", "-").replace("/", "-").replace("<", "")
         source, scope = ("emulated", "emulated") if emulated else ("ina", "module")
@@ -85,16 +96,21 @@ def make_cell(tmp_path: Path) -> MakeCell:
         for repeat in range(repeats if state == "complete" else 1):
             zero = (repeat + 1) * 100 * SECOND
             begin = zero + 3 * SECOND
-            now = begin + 50 * MS
+            first = now = begin + 50 * MS
+            carried: list[tuple[int, int, int]] = []
             for number, i in enumerate(range(REQUESTS) if asked is None else asked[repeat]):
                 took = round((latency_ms + i % 3) * MS)
-                steps = int(exits[i])
+                alone = mode == "edge_only" or (fell_back is not None and i in fell_back)
+                steps = T if alone and mode != "edge_only" else int(exits[i])
                 outcome = (outcomes or {}).get(i, "ok")
                 answer = int(running[steps - 1, i].argmax())
                 if i < wrong:
                     answer = (int(labels[i]) + 1) % 10
-                sent = 0 if mode == "edge_only" else payload_per_step * steps
-                cloud = 0.0 if mode == "edge_only" else 0.3 * took / MS
+                arrival = None if arrivals_ms is None else first + round(arrivals_ms[number] * MS)
+                now = now if arrival is None else max(now, arrival)
+                waited = 0 if arrival is None else now - arrival
+                sent = 0 if alone else payload_per_step * steps
+                cloud = 0.0 if alone else 0.3 * took / MS
                 logs["requests"].append(
                     records.request(
                         request_id=number,
@@ -103,10 +119,13 @@ def make_cell(tmp_path: Path) -> MakeCell:
                         label=int(labels[i]),
                         prediction=answer if outcome == "ok" else None,
                         outcome=outcome,
+                        answered_by=None if outcome != "ok" else "edge" if alone else "cloud",
                         exit_timestep=steps if outcome == "ok" else None,
+                        t_arrival_ns=arrival,
                         t_start_ns=now,
                         t_end_ns=now + took,
-                        latency_ms=took / MS,
+                        latency_ms=(waited + took) / MS,
+                        queue_ms=None if arrival is None else waited / MS,
                         edge_compute_ms=0.4 * took / MS,
                         encode_ms=0.1 * took / MS,
                         network_ms=0.0 if mode == "edge_only" else 0.1 * took / MS,
@@ -125,12 +144,14 @@ def make_cell(tmp_path: Path) -> MakeCell:
                             timestep=t,
                             logits=logits[t, i].tolist(),
                             confidence=float(sure[t, i]),
-                            payload_bytes=payload_per_step if mode != "edge_only" else None,
+                            payload_bytes=None if alone else payload_per_step,
                         )
                         for t in range(steps)
                     )
                 )
                 now += took
+                if sent:
+                    carried.append((now, sent + 80 * steps, 120 * steps))
             measured = now + 50 * MS
             marks = {
                 "idle_before": zero,
@@ -171,9 +192,19 @@ def make_cell(tmp_path: Path) -> MakeCell:
                     logs["power"].append(
                         PowerRow(node="server", source="nvml", rail="GPU", scope="board", t_ns=at, mw=cloud_mw)
                     )
-            logs["network"].append(
-                NetworkRow(node="board", t_ns=now, interface="lo", tx_bytes=1, rx_bytes=1, rtt_ms=0.1, retransmits=0)
-            )
+            gap = [first + round(at * SECOND) for at in no_network_s or (-1, -1)]
+            for at in range(zero, measured + 2 * SECOND, 50 * MS) if carried else ():
+                up, down = (sum(each[side] for each in carried if each[0] <= at) for side in (1, 2))
+                node, shift, tx, rx = ("server", OFFSET_NS, down, up) if shaped_by_user else ("board", 0, up, down)
+                counters = {"retransmits": 0, "cwnd": 10}
+                if not gap[0] <= at <= gap[1]:
+                    rtt_ms = 20 + 3 * math.sin(at / SECOND)
+                    row = NetworkRow(node=node, t_ns=at + shift, interface="data", tx_bytes=tx, rx_bytes=rx,
+                                     rtt_ms=rtt_ms, **counters)  # fmt: skip
+                    logs["network"].append(row)
+                row = NetworkRow(node="board", t_ns=at, interface="if:wlan0", tx_bytes=up, rx_bytes=down, rtt_ms=None,
+                                 retransmits=0)  # fmt: skip
+                logs["network"].append(row)
         events.close()
         for name, log in logs.items():
             log.close()
@@ -198,7 +229,15 @@ def make_cell(tmp_path: Path) -> MakeCell:
             exit=exit_rule,
             repeats=repeats,
             model=records.model(code_rates=code_rates, op_counts=op_counts),
-            config=records.config(mode=mode, exit=exit_rule, position=position, baseline=baseline),
+            link=LinkRef(requested=requested, curve=True),
+            config=records.config(
+                mode=mode,
+                exit=exit_rule,
+                position=position,
+                baseline=baseline,
+                fallback=None if fell_back is None else "edge_only",
+                scenario=replace(records.config().scenario, **(scenario or {})),
+            ),
         )
         write_json(folder / "manifest.json", written)
         ended = records.status(

@@ -69,7 +69,7 @@ def test_the_table_has_both_where_codes_were_sent_and_neither_elsewhere(make_cel
 def test_a_code_that_never_takes_a_byte_has_no_reduction_and_is_no_error(make_cell) -> None:
     headers, rows = table(measure([make_cell("silent", payload_per_step=0, code_rates=HALF)]))
     assert rows[0][headers.index("code [bit]")] == "0.0"
-    assert rows[0][headers.index("vs float32")] == ""
+    assert rows[0][headers.index("payload vs float32")] == ""
 
 
 def test_a_model_is_described_with_rate_and_entropy_of_each_timestep() -> None:

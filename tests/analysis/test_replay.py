@@ -4,6 +4,7 @@ import pytest
 
 from analysis.metrics import accuracy, mean_exit
 from analysis.replay import replay
+from analysis.replay.decide import at, record_of
 from testbed.errors import RecordError
 from tests.analysis.measuring import value
 
@@ -41,3 +42,20 @@ def test_replay_counts_unanswered_requests_as_wrong(make_cell) -> None:
 def test_a_cell_that_exited_cannot_be_replayed(make_cell) -> None:
     with pytest.raises(RecordError, match="not every request has all 4 timesteps"):
         replay(make_cell("exit", rule=RULE), "max_softmax", "mean", [0.5])
+
+
+def test_exits_answers_and_bytes_are_those_of_a_cell_that_really_exited_request_by_request(make_cell) -> None:
+    exited, recorded = make_cell("exit", rule=RULE), record_of(make_cell("full"))
+    exits = recorded.exits(recorded.sureness("max_softmax", "mean"), 0.8)
+    assert exits.tolist() == exited.requests["exit_timestep"].tolist()
+    for values, column in (
+        (recorded.predictions, "prediction"),
+        (recorded.payload_up_bytes, "payload_up_bytes"),
+        (recorded.payload_down_bytes, "payload_down_bytes"),
+    ):
+        assert at(values, exits).tolist() == exited.requests[column].tolist()
+
+
+def test_a_mode_whose_edge_cannot_stop_is_refused(make_cell) -> None:
+    with pytest.raises(RecordError, match="its edge cannot stop early in mode cloud_only"):
+        replay(make_cell("cloud", "cloud_only"), "max_softmax", "mean", [0.5])

@@ -4,21 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from analysis.markup import latex, markdown
 from analysis.metrics.registry import measure
-from analysis.tables import latex, markdown, table, write_tables
+from analysis.tables import OF_A_PAPER, table, write_tables
 
 
 def test_emulated_energy_says_so_in_the_header(campaign) -> None:
     headers, rows = table(measure(campaign))
-    assert "energy (emulated) [mJ]" in headers
+    assert "mean energy (emulated) [mJ]" in headers
     assert not any("measured" in header for header in headers)
     assert all(len(row) == len(headers) for row in rows)
-    assert " ± " in rows[0][headers.index("energy (emulated) [mJ]")]
+    assert " ± " in rows[0][headers.index("mean energy (emulated) [mJ]")]
 
 
 def test_emulated_and_measured_energies_have_a_column_each(make_cell) -> None:
     headers, rows = table(measure([make_cell("model"), make_cell("sensor", emulated=False)]))
-    emulated, measured = (headers.index(f"energy ({kind}) [mJ]") for kind in ("emulated", "measured"))
+    emulated, measured = (headers.index(f"mean energy ({kind}) [mJ]") for kind in ("emulated", "measured"))
     assert [bool(row[emulated]) for row in rows] == [True, False]
     assert [bool(row[measured]) for row in rows] == [False, True]
 
@@ -40,14 +41,13 @@ def test_the_parts_of_each_interval_have_a_table_for_each_kind_of_energy(make_ce
         make_cell("one repeat", jitter_mw=30, repeats=1),
     ]
     paths = {path.name: path.read_text().splitlines() for path in write_tables(tmp_path, measure(cells))}
-    assert set(paths) == {
-        f"{name}.{kind}" for name in ("summary", "energy-measured", "energy-emulated") for kind in ("md", "tex")
-    }
+    names = ("summary", *OF_A_PAPER, "energy-measured", "energy-emulated")
+    assert set(paths) == {f"{name}.{kind}" for name in names for kind in ("md", "tex")}
     headers, _, gross, net, cloud = (
         [text.strip() for text in line.split("|")[1:-1]] for line in paths["energy-measured.md"]
     )
     assert headers[2:] == [
-        "energy (measured) [mJ]",
+        "mean energy (measured) [mJ]",
         *(f"± {part}" for part in ("gain", "offset", "LSB", "edges", "drift", "repeats")),
     ]
     assert [row[:2] for row in (gross, net, cloud)] == [
@@ -64,6 +64,20 @@ def test_the_parts_of_each_interval_have_a_table_for_each_kind_of_energy(make_ce
     assert "±" not in alone
 
 
+def test_the_parts_of_the_main_table_fit_a_page_and_have_its_texts(campaign) -> None:
+    measured = measure(campaign)
+    whole, texts = table(measured)
+    for only in OF_A_PAPER.values():
+        headers, rows = table(measured, only)
+        assert 4 <= len(headers) <= 8
+        assert rows == [[row[whole.index(header)] for header in headers] for row in texts]
+
+
+def test_wire_bytes_stand_beside_the_payload_wherever_a_reduction_is_printed(campaign) -> None:
+    for headers, _ in (table(measure(campaign)), table(measure(campaign), OF_A_PAPER["cells-data"])):
+        assert {"mean wire up [B]", "payload vs float32", "wire vs float32", "wire vs packed"} <= set(headers)
+
+
 def test_every_sign_that_tex_would_read_is_escaped() -> None:
     tex = latex(["cell"], [["a\\b ~ c^2 #1 {x} $3 <4 > µJ·s → ×2 ± 1"]])
     for text in (r"\textbackslash", r"\textasciitilde", r"\^{}2", r"\#1", r"\{x\}", r"\$3", r"$\mu$J$\cdot$s"):
@@ -72,7 +86,7 @@ def test_every_sign_that_tex_would_read_is_escaped() -> None:
 
 
 def test_texts_stay_as_they_are_and_numbers_stand_to_the_right() -> None:
-    headers, rows = ["cell", "p50 [ms]"], [["007", "1.50"], ["1e3", "0.000"]]
+    headers, rows = ["cell", "median [ms]"], [["007", "1.50"], ["1e3", "0.000"]]
     lines = markdown(headers, rows).splitlines()
     texts = [[text.strip() for text in line.strip("|").split("|")] for line in (lines[0], *lines[2:])]
     assert texts == [headers, *rows]

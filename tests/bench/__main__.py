@@ -2,15 +2,38 @@
 
 import sys
 
-from tests.bench import deploy, energy, link, model, request, sampler
+from tests.bench import (
+    boards,
+    deploy,
+    emulation,
+    energy,
+    link,
+    model,
+    request,
+    resume,
+    sampler,
+    schedule,
+    shaper,
+    soak,
+    stream,
+    summary,
+)
 
 BENCHES = {
+    "boards": boards.run,
     "model": model.run,
     "link": link.run,
     "request": request.run,
     "sampler": sampler.run,
     "energy": energy.run,
+    "emulation": emulation.run,
     "deploy": deploy.run,
+    "shaper": shaper.run,
+    "soak": soak.run,
+    "stream": stream.run,
+    "resume": resume.run,
+    "summary": summary.run,
+    "schedule": schedule.run,
 }
 
 

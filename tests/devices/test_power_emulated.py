@@ -14,8 +14,10 @@ from devices.power.emulated import EmulatedPower, EmulatedSource
 from devices.power.source import Surroundings
 
 MS = 1_000_000
-POWER = EmulatedPower(rail="R", rate_hz=100, idle_mw=1000, busy_mw=9000, radio_mw=3000, reference="test")
-MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}
+POWER = EmulatedPower(
+    rail="R", rate_hz=100, idle_mw=1000, cpu_busy_mw=9000, gpu_busy_mw=15000, radio_mw=3000, reference="test"
+)
+MW = {Activity.IDLE: 1000.0, Activity.CPU: 9000.0, Activity.GPU: 15000.0}
 
 
 class Bench:
@@ -51,7 +53,7 @@ def test_a_ramp_is_read_where_it_is_and_its_energy_is_exact(tmp_path: Path) -> N
     start_ns = bench.now_ns
     samples = []
     for ms in range(1000):
-        bench.run(Activity.COMPUTE, ms * 1000)
+        bench.run(Activity.CPU, ms * 1000)
         bench.run(Activity.IDLE, MS - ms * 1000)
         if ms % 10 == 9:
             samples += bench.source.read()
@@ -70,25 +72,36 @@ def test_a_ramp_is_read_where_it_is_and_its_energy_is_exact(tmp_path: Path) -> N
 
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(Activity), st.integers(1, 50 * MS), st.booleans()), min_size=1, max_size=30
+        st.tuples(
+            st.sampled_from(Activity),
+            st.sampled_from([0, 249, 1288]),
+            st.none() | st.integers(0, 60 * MS),
+            st.integers(0, 10**6),
+            st.integers(1, 50 * MS),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=30,
     )
 )
 def test_no_energy_is_lost_however_irregular_the_reads(
-    steps: list[tuple[Activity, int, bool]], tmp_path_factory: pytest.TempPathFactory
+    steps: list[tuple[Activity, int, int | None, int, int, bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     bench = Bench(tmp_path_factory.getbasetemp() / "activity-of-steps")
     read_mj = truth_mj = 0.0
     previous_ns = bench.now_ns
-    for activity, duration_ns, read in [*steps, (Activity.IDLE, 1, True)]:
+    for activity, radio_mw, for_ns, taken_nj, duration_ns, read in [*steps, (Activity.IDLE, 0, None, 0, 1, True)]:
+        bench.writer.draw(1000 * radio_mw, for_ns, taken_nj)
         bench.run(activity, duration_ns)
-        truth_mj += MW[activity] * duration_ns / 1e9
+        on_ns = duration_ns if for_ns is None else min(for_ns, duration_ns)
+        truth_mj += (MW[activity] * duration_ns + radio_mw * on_ns) / 1e9 + taken_nj / 1e6
         if read:
             [sample] = bench.source.read()
             assert sample.t_ns == (previous_ns + bench.now_ns) // 2
             read_mj += sample.mw * (bench.now_ns - previous_ns) / 1e9
             previous_ns = bench.now_ns
     bench.close()
-    assert read_mj == pytest.approx(truth_mj, rel=1e-9)
+    assert read_mj == pytest.approx(truth_mj, rel=1e-9, abs=1e-4)  # each change of the radio is kept in whole nJ
 
 
 def test_no_time_gives_no_sample(tmp_path: Path) -> None:

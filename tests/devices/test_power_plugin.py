@@ -122,7 +122,7 @@ def test_what_the_package_wants_to_know_is_checked_with_file_and_line(tmp_path: 
         ("import no_such_bus", "wave", "(lab-wave-meter 2.1, wave_meter:WaveMeter) cannot be loaded: ModuleNotFound"),
         (METER.replace("    Spec = WavePower\n", ""), "wave", "is no power source: its class needs `Spec`"),
         (METER, "waves", "a PowerSpec with tag='waves'"),
-        (METER, "ina", "may not be named ina: the testbed's own is named so"),
+        (METER, "ina", "'ina' of testbed.power_sources may not be named so"),
         (METER.replace('source="wave"', 'source="w"'), "wave", "'wave' calls itself 'w'"),
     ],
 )
@@ -155,7 +155,7 @@ def test_a_node_without_the_plug_in_says_so(tmp_path: Path) -> None:
         runtime=Runtime(provider="cpu"),
         power=[UnknownPower(source="wave", rate_hz=200)],
     )
-    with pytest.raises(DeviceError, match=r"orin: .*no power source 'wave' on this node.*install the package"):
+    with pytest.raises(DeviceError, match=r"orin: .*no power source 'wave' on this node.*install its package"):
         PowerSampler.start(profile, "orin", tmp_path / "power.jsonl", tmp_path / "activity")
 
 

@@ -18,9 +18,10 @@ from devices.base.errors import DeviceError
 from devices.power.client import PowerSampler
 from devices.power.emulated import EmulatedPower
 from devices.profile import Profile, Runtime
+from devices.radios import RADIOS
 from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
 
-MW = {Activity.IDLE: 1000.0, Activity.COMPUTE: 9000.0, Activity.RADIO: 4000.0}
+MW = {Activity.IDLE: 1000.0, Activity.CPU: 9000.0}
 
 MakeProfile = Callable[..., Profile]
 
@@ -63,7 +64,7 @@ def has_ended(pid: int, timeout_s: float) -> bool:
 
 def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
     pattern = [(Activity.IDLE, 0.1)]
-    pattern += [(Activity.COMPUTE, 0.037), (Activity.RADIO, 0.013), (Activity.IDLE, 0.021)] * 10
+    pattern += [(Activity.CPU, 0.037), (Activity.IDLE, 0.034)] * 10
     pattern += [(Activity.IDLE, 0.1)]
     with board.start(make_profile(power)) as sampler:
         board.wait_for_samples(2)
@@ -78,7 +79,8 @@ def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProf
         board.wait_for_samples(len(board.lines()) + 3)
         report = sampler.stop()
     lines = board.lines()
-    assert integrate_mj(lines, start_ns, previous_ns) == pytest.approx(truth_mj, rel=0.02)
+    # On a busy machine the sampler may pause: 50 ms without a sample are up to 4%.
+    assert integrate_mj(lines, start_ns, previous_ns) == pytest.approx(truth_mj, rel=0.06)
     assert report.samples == len(lines) > 50
 
 
@@ -86,6 +88,7 @@ def test_samples_name_node_source_rail_and_scope(board: Board, make_profile: Mak
     with board.start(make_profile(power)) as sampler:
         assert [rail.name for capability in sampler.capabilities for rail in capability.rails] == ["VDD_IN"]
         assert sampler.capabilities[0].detail["reference"] == power.reference
+        assert sampler.capabilities[0].detail["radio"] is None
         before_ns = time.monotonic_ns()
         board.wait_for_samples(len(board.lines()) + 3)
         sampler.stop()
@@ -98,6 +101,13 @@ def test_samples_name_node_source_rail_and_scope(board: Board, make_profile: Mak
         "scope": "emulated",
         "mw": 1000.0,
     }
+
+
+def test_the_radio_is_named_with_its_source(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
+    profile = make_profile(power)
+    with PowerSampler.start(profile, "edge-1", board.out, board.activity, radio=RADIOS["lte"]) as sampler:
+        told = sampler.capabilities[0].detail["radio"]
+    assert (told["name"], told["source"], told["tail_s"]) == (RADIOS["lte"].name, RADIOS["lte"].source, 11.576)
 
 
 def test_deadlines_are_absolute_and_each_is_met_or_counted_as_missed(
@@ -116,7 +126,7 @@ def test_deadlines_are_absolute_and_each_is_met_or_counted_as_missed(
 def test_a_stalled_sampler_counts_what_it_missed_and_loses_no_energy(
     board: Board, make_profile: MakeProfile, power: EmulatedPower
 ) -> None:
-    board.writer.set(Activity.COMPUTE)
+    board.writer.set(Activity.CPU)
     with board.start(make_profile(power)) as sampler:
         board.wait_for_samples(3)
         os.kill(sampler.pid, signal.SIGSTOP)

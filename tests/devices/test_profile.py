@@ -14,7 +14,9 @@ from devices.power.emulated import EmulatedPower
 from devices.power.rails import find_board
 from devices.power.sources import OWN
 from devices.profile import Profile, SshReach, load_profile
+from devices.timemodel import Slowdown
 from devices.yamlfile import YamlError
+from tests.made.published import EMULATED
 
 TEXT = """\
 name: edge-1
@@ -27,14 +29,18 @@ address: 10.0.0.5
 data_port: 5555
 emulates:
   board: Toy
-  slowdown: 2.5
-  slowdown_source: made up
+  processor: gpu
+  time:
+    model: slowdown
+    slowdown: 2.5
+    reference: a guess
 power:
   - source: emulated
     rail: VDD_IN
     rate_hz: 100
     idle_mw: 1000
-    busy_mw: 9000
+    cpu_busy_mw: 9000
+    gpu_busy_mw: 9500
     radio_mw: 0
     reference: made up
 """
@@ -52,9 +58,9 @@ def test_a_profile_is_read(file: Path) -> None:
     assert (profile.python, profile.address, profile.data_port) == (None, "10.0.0.5", 5555)
     assert profile.runtime.threads == 2
     assert profile.emulates is not None
-    assert profile.emulates.slowdown == 2.5
+    assert profile.emulates.time == Slowdown(slowdown=2.5, reference="a guess")
     [power] = profile.power
-    assert (power.rail, power.rate_hz, power.busy_mw) == ("VDD_IN", 100.0, 9000.0)
+    assert (power.rail, power.rate_hz, power.cpu_busy_mw) == ("VDD_IN", 100.0, 9000.0)
 
 
 SHIPPED = sorted(path.stem for path in Path(devices.__file__).parent.glob("*.yaml"))
@@ -62,11 +68,12 @@ SHIPPED = sorted(path.stem for path in Path(devices.__file__).parent.glob("*.yam
 
 def test_every_kind_of_node_has_a_profile() -> None:
     boards = ("nano", "tx2", "xavier-nx", "agx-xavier", "orin-nano", "orin-nx", "agx-orin", "thor")
-    others = {"emulated-orin-nano", "host", "nvidia-gpu", "rapl-host", "raspberry-pi-5-meter"}
+    emulated = ("jetson-nano", "orin-nano", "agx-orin", "raspberry-pi-5", "t4")
+    others = {*(f"emulated-{board}" for board in emulated), "host", "nvidia-gpu", "rapl-host", "raspberry-pi-5-meter"}
     assert {f"jetson-{board}" for board in boards} | others <= set(SHIPPED)
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("host", "emulated-orin-nano")])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("host", *EMULATED)])
 def test_a_profile_of_a_real_node_is_reached_over_ssh_and_metered(name: str) -> None:
     profile = load_profile(Path(devices.__file__).parent / f"{name}.yaml")
     assert isinstance(profile.reach, SshReach)
@@ -84,13 +91,6 @@ def test_shipped_profiles_bear_their_file_names_and_survive_json(name: str) -> N
     profile = load_profile(Path(devices.__file__).parent / f"{name}.yaml")
     assert profile.name == name
     assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile
-
-
-def test_the_shipped_emulated_board_cites_where_its_figures_come_from() -> None:
-    profile = load_profile(Path(devices.__file__).parent / "emulated-orin-nano.yaml")
-    assert profile.emulates is not None
-    assert "https://" in profile.emulates.slowdown_source
-    assert all("https://" in power.reference for power in profile.power)
 
 
 def test_the_shipped_host_is_not_metered() -> None:
@@ -124,26 +124,38 @@ def test_the_shipped_host_is_not_metered() -> None:
         ("{ssh: lab-pc}", "{ssh: -oProxyCommand=x}", ":3: reach.ssh: Expected `str` matching"),
         ("{ssh: lab-pc}", "nearby", ":3: reach: Invalid enum value 'nearby'; expected local or {ssh: ...}"),
         ("5555", "70000", ":8: data_port: Expected `int` <= 65535"),
-        ("slowdown: 2.5", "slowdown: 0.5", ":11: emulates.slowdown: Expected `float` >= 1"),
-        ("slowdown: 2.5", "slowdown: .inf", ":11: emulates.slowdown: Expected a finite number, got inf"),
-        ("  slowdown_source: made up\n", "", ":9: emulates: Object missing required field `slowdown_source`"),
-        ("rate_hz: 100", "rate_hz: 0", ":16: power[0].rate_hz: Expected `float` > 0"),
-        ("rate_hz: 100", "rate_hz: 1001", ":16: power[0].rate_hz: Expected `float` <= 1000"),
-        ("rate_hz: 100", "rate_hz: fast", ":16: power[0].rate_hz: Expected `float`, got `str`"),
-        ("rate_hz: 100", "rate_hz: .nan", ":16: power[0].rate_hz: Expected"),
-        ("idle_mw: 1000", "idle_mw: -1", ":17: power[0].idle_mw: Expected `float` >= 0"),
-        ("busy_mw: 9000", "busy_mw: 900", ":18: power[0].busy_mw: Expected at least idle_mw (1000), got 900"),
-        ("radio_mw: 0", "radio_mw: .inf", ":19: power[0].radio_mw: Expected a finite number, got inf"),
-        ("reference: made up", "reference: ''", ":20: power[0].reference: Expected `str` matching"),
+        ("slowdown: 2.5", "slowdown: 0.5", ":14: emulates.time.slowdown: Expected `float` >= 1"),
+        ("slowdown: 2.5", "slowdown: .inf", ":14: emulates.time.slowdown: Expected a finite number, got inf"),
+        ("    reference: a guess\n", "", ":12: emulates.time: Object missing required field `reference`"),
+        ("model: slowdown", "model: guess", ":13: emulates.time.model: Invalid value 'guess'"),
+        ("processor: gpu", "processor: npu", ":11: emulates.processor: Invalid enum value 'npu'; expected cpu or gpu"),
+        (
+            "gpu_busy_mw: 9500",
+            "gpu_busy_mw: 900",
+            ":22: power[0].gpu_busy_mw: Expected at least idle_mw (1000), got 900",
+        ),
+        ("    gpu_busy_mw: 9500\n", "", ":17: power[0]: Expected `gpu_busy_mw:` beside `processor: gpu`"),
+        ("rate_hz: 100", "rate_hz: 0", ":19: power[0].rate_hz: Expected `float` > 0"),
+        ("rate_hz: 100", "rate_hz: 1001", ":19: power[0].rate_hz: Expected `float` <= 1000"),
+        ("rate_hz: 100", "rate_hz: fast", ":19: power[0].rate_hz: Expected `float`, got `str`"),
+        ("rate_hz: 100", "rate_hz: .nan", ":19: power[0].rate_hz: Expected"),
+        ("idle_mw: 1000", "idle_mw: -1", ":20: power[0].idle_mw: Expected `float` >= 0"),
+        (
+            "cpu_busy_mw: 9000",
+            "cpu_busy_mw: 900",
+            ":21: power[0].cpu_busy_mw: Expected at least idle_mw (1000), got 900",
+        ),
+        ("radio_mw: 0", "radio_mw: .inf", ":23: power[0].radio_mw: Expected a finite number, got inf"),
+        ("reference: made up", "reference: ''", ":24: power[0].reference: Expected `str` matching"),
         (
             "reference: made up",
             "references: x",
-            ":20: power[0].references: Object contains unknown field `references`; exp",
+            ":24: power[0].references: Object contains unknown field `references`; exp",
         ),
-        ("    rail: VDD_IN\n", "", ":14: power[0]: Object missing required field `rail`"),
-        ("source: emulated", "source: thermometer", ":14: power[0].source: Invalid value 'thermometer'"),
-        ("slowdown: 2.5", "slowdown: 1e7", ":11: emulates.slowdown: Expected `float` <= 1000000"),
-        ("slowdown: 2.5", "slowdown: .nan", ":11: emulates.slowdown: Expected a finite number, got nan"),
+        ("    rail: VDD_IN\n", "", ":17: power[0]: Object missing required field `rail`"),
+        ("source: emulated", "source: thermometer", ":17: power[0].source: Invalid value 'thermometer'"),
+        ("slowdown: 2.5", "slowdown: 1e7", ":14: emulates.time.slowdown: Expected `float` <= 1000000"),
+        ("slowdown: 2.5", "slowdown: .nan", ":14: emulates.time.slowdown: Expected a finite number, got nan"),
         ("  threads: 2", "  threads: 1e1000", ":6: runtime.threads: Expected a finite number, got inf"),
         ("  threads: 2", "  threads: 5000", ":6: runtime.threads: Expected `int` <= 1024"),
         ("  threads: 2", "  threads: yes", ":6: runtime.threads: Expected `int`, got `bool`"),
@@ -153,7 +165,7 @@ def test_the_shipped_host_is_not_metered() -> None:
             ":7: runtime.a\\nb\\n: Object contains unknown field",
         ),
         ("name: edge-1", "name: " + "x" * 65, ":1: name: Expected `str` of length <= 64"),
-        ("source: emulated", "source: [emulated]", ":14: power[0].source: "),
+        ("source: emulated", "source: [emulated]", ":17: power[0].source: "),
         ("name: edge-1", "name: 7", ":1: name: Expected `str`, got `int`"),
         ("kind: emulated", "kind: host", ":9: emulates: Expected `emulates:` on kind emulated only"),
     ],
@@ -218,7 +230,7 @@ def test_rules_between_fields_hold_for_profiles_that_come_as_json(
 
 def test_power_that_is_not_a_number_is_refused(power: EmulatedPower) -> None:
     with pytest.raises(ValueError, match="finite"):
-        msgspec.structs.replace(power, busy_mw=math.nan)
+        msgspec.structs.replace(power, cpu_busy_mw=math.nan)
 
 
 METERED = """\

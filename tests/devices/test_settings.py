@@ -196,3 +196,15 @@ def test_settings_that_this_machine_cannot_make_are_named(tmp_path: Path, monkey
     assert all(reasons.values())
     with pytest.raises(DeviceError, match="no power mode 0 on this board; it has none"):
         AppliedSettings(Machine(tmp_path), wanted, "run 1")
+
+
+def test_a_setting_whose_undoing_cannot_be_written_down_cannot_be_made(board: FakeBoard) -> None:
+    """As where the home folder is read-only: a run would refuse it."""
+    wanted = Settings(cpu_governor="performance")
+    assert list(unmet(Machine(board.root), wanted).values()) == [None]
+    journal = board.root / "var/lib/neucodex-testbed"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_text("a file is in its place")
+    assert list(unmet(Machine(board.root), wanted).values()) == [f"what undoes it cannot be written to {journal}"]
+    with pytest.raises(DeviceError, match="the undo journal cannot be kept there"):
+        AppliedSettings(Machine(board.root), wanted, "a run")

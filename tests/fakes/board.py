@@ -96,7 +96,10 @@ class FakeBoard:
     def put(self, name: str, text: str) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text if text.endswith("\0") else text + "\n")  # as the device tree and sysfs end theirs
+        # A file of sysfs is never seen half written.
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text if text.endswith("\0") else text + "\n")  # as the device tree and sysfs end theirs
+        part.replace(path)
 
     def get(self, name: str) -> str:
         return (self.root / name).read_text().strip()

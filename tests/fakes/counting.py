@@ -27,17 +27,21 @@ before: Actions = defaultdict(list)
 answering: Actions = defaultdict(list)
 """What happens on the cloud before it answers, by request and timestep."""
 
+alone: Actions = defaultdict(list)
+"""What happens on the edge that answers alone, by request and timestep."""
+
 
 class _Edge:
     def answer(self, request: Request) -> None:
         for timestep in range(request.timesteps):
+            if not request.room():
+                return
             for action in before[request.number, timestep]:
                 action()
             with request.computing():
                 code = request.x.reshape(-1)[:1]
-            request.ask(Kind.STEP, code.tobytes(), timestep=timestep, code=code)
-            if request.confident:
-                return
+            request.send(Kind.STEP, code.tobytes(), timestep=timestep, code=code)
+        request.settle()
 
 
 class _Cloud:
@@ -68,7 +72,7 @@ class Counting:
         sends="code",
         exits=True,
         edge_part=None,
-        cloud_part=None,
+        cloud_part="cloud",
     )
 
     def edge(self, kit: Kit) -> _Edge:
@@ -79,3 +83,37 @@ class Counting:
 
 
 COUNTING = Counting()
+
+
+class _Whole:
+    def answer(self, request: Request) -> None:
+        for timestep in range(request.timesteps):
+            for action in alone[request.number, timestep]:
+                action()
+            with request.computing():
+                logits = np.zeros(3, np.float32)
+                logits[request.x.reshape(-1)[0]] = 2.0
+            request.give(logits)
+
+
+class Alone:
+    """The same without a cloud, to fall back on."""
+
+    facts = ModeFacts(
+        name="alone",
+        title="alone",
+        roles=("edge",),
+        sends="nothing",
+        exits=False,
+        edge_part=None,
+        cloud_part=None,
+    )
+
+    def edge(self, kit: Kit) -> _Whole:
+        return _Whole()
+
+    def cloud(self, kit: Kit) -> None:
+        return None
+
+
+ALONE = Alone()

@@ -28,6 +28,14 @@ TESTBED = Path(sys.executable).with_name("testbed")
 NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 EXPERIMENT = "lab"
+FAST = {"gmacs_per_s": 1e4, "gbytes_per_s": 1e4, "layer_overhead_us": 0, "code_overhead_us": 0}
+PREPARE = """
+import sys
+from pathlib import Path
+from testbed.campaign import make_plan
+make_plan(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+"""What a run does before it measures."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +80,26 @@ class Lab:
             (self.results / name).symlink_to(models / name)
         self._started: list[Running] = []
 
-    def device(self, name: str, like: str = "host", slowdown: float | None = None, **changes: Any) -> Path:
-        """A profile made from one that ships."""
+    def device(
+        self,
+        name: str,
+        like: str = "host",
+        slowdown: float | None = None,
+        call_ms: float | None = None,
+        **changes: Any,
+    ) -> Path:
+        """A profile made from one that ships.
+
+        An emulated one may be so much slower than this machine, or take so long for each call of a graph: the same on
+        every machine, however busy.
+        """
         profile = yaml.safe_load((ROOT / "devices" / f"{like}.yaml").read_text()) | {"name": name} | changes
         if slowdown is not None:
-            profile["emulates"]["slowdown"] = slowdown
+            profile["emulates"]["time"] = {"model": "slowdown", "slowdown": slowdown, "reference": "made up for a test"}
+        if call_ms is not None:
+            profile["emulates"]["time"] |= FAST | {"call_overhead_us": 1000 * call_ms}
         for source in profile["power"]:
-            source["rate_hz"] = 40  # a pause of the sampler is tolerated longer on a busy machine
+            source["rate_hz"] = 25  # a pause of the sampler is tolerated longer on a busy machine: 200 ms
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(profile))
         return path
@@ -87,7 +108,8 @@ class Lab:
         self, *cells: dict[str, Any], edge: Path | None = None, cloud: Path | None = None, **keys: Any
     ) -> Path:
         """An experiment of a few requests on an emulated edge and this machine."""
-        edge = edge or self.device("bench-edge", "emulated-orin-nano", slowdown=30)
+        # Twenty requests of four timesteps fill what the power source needs to see: they are run once.
+        edge = edge or self.device("bench-edge", "emulated-orin-nano", call_ms=12)
         cloud = cloud or self.device("bench-cloud")
         document = {
             "name": EXPERIMENT,
@@ -96,6 +118,7 @@ class Lab:
             "scenario": {"requests": 20, "warmup": 1},
             "repeats": 1,
             "idle_s": 0.2,
+            "baselines": False,
             "cells": list(cells),
         }
         path = self.folder / "experiment.yaml"
@@ -115,8 +138,12 @@ class Lab:
         return self.start(*arguments).outcome(seconds)
 
     def nodes(self, name: str | None = None) -> list[psutil.Process]:
-        """The workers (of one node) and power samplers of this lab that are alive."""
-        wanted = ("testbed.worker", "devices.power.sampler") if name is None else (f"--node {name} ",)
+        """The workers (of one node), power samplers and shapers of this lab that are alive."""
+        wanted = (
+            ("testbed.worker", "devices.power.sampler", "testbed.link.shaping")
+            if name is None
+            else (f"--node {name} ",)
+        )
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is not ours to see
@@ -202,16 +229,16 @@ def models(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
     experiment = folder / "experiment.yaml"
     document = {
         "name": "unused",
-        "models": {"plain": {"recipe": str(RECIPE), "variant": "plain"}},
+        "models": {name: {"recipe": str(RECIPE), "variant": name} for name in ("plain", "coded")},
         "nodes": {
             role: str(ROOT / "devices" / f"{name}.yaml")
             for role, name in (("edge", "emulated-orin-nano"), ("cloud", "host"))
         },
-        "cells": [{"mode": "edge_only", "model": "plain"}],
+        "cells": [{"mode": "edge_only", "model": name} for name in ("plain", "coded")],
     }
     experiment.write_text(yaml.safe_dump(document))
     done = subprocess.run(
-        [TESTBED, "plan", experiment, "--results", results],
+        [sys.executable, "-c", PREPARE, experiment, results],
         cwd=folder,
         # Two threads that wait for each other take ten times as long on a busy machine.
         env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"},

@@ -18,7 +18,7 @@ SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed"}
 
 def refusal(lab, experiment: Path, *arguments: str) -> str:
     """The one line with which `testbed run` refuses an experiment before anything is measured."""
-    done = lab.run("run", experiment, "--results", lab.results, *arguments)
+    done = lab.run("run", experiment, "--results", lab.results, "--no-report", *arguments)
     assert done.code == 1, done.text
     assert "Traceback" not in done.text
     (line,) = done.err.splitlines()
@@ -29,7 +29,7 @@ def refusal(lab, experiment: Path, *arguments: str) -> str:
 
 def failure(lab, experiment: Path) -> str:
     """What `testbed run` says on standard error of an experiment whose only cell fails."""
-    done = lab.run("run", experiment, "--results", lab.results)
+    done = lab.run("run", experiment, "--results", lab.results, "--no-report")
     assert done.code == 1, done.text
     assert "Traceback" not in done.text
     assert not lab.nodes()
@@ -172,3 +172,11 @@ def test_worker_that_dies_at_its_start_shows_the_end_of_its_log(lab) -> None:
     first, *rest = reason.splitlines()
     assert first.startswith("repeat 0: edge bench-edge, starting: the worker ended with exit code 3")
     assert [line.strip() for line in rest] == ["libcudart.so.12: cannot open shared object file"]
+
+
+def test_models_behind_a_link_that_leads_nowhere_are_one_line(lab) -> None:
+    link = lab.results / "models"
+    link.unlink()
+    link.symlink_to(lab.folder / "unplugged")
+    line = refusal(lab, lab.experiment(EDGE_ONLY))
+    assert f"{link} is a link to {lab.folder / 'unplugged'}, which is not there" in line

@@ -34,12 +34,12 @@ def lose_connections():
 
 class Cut(Encoder):
     def answer(self, request):
-        ask = request.ask
-        def ask_and_lose(*arguments, timestep, **keys):
-            ask(*arguments, timestep=timestep, **keys)
-            if (request.number, timestep) == (5, 1):
+        send_codes = request.send_codes
+        def lose_and_send(timestep, codes, coded):
+            if (request.number, timestep) == (5, 2):
                 lose_connections()
-        request.ask = ask_and_lose
+            send_codes(timestep, codes, coded)
+        request.send_codes = lose_and_send
         super().answer(request)
 
 class Failing(Decoder):

@@ -202,10 +202,13 @@ def test_a_session_is_over_at_its_end_and_at_its_last_timestep(cloud, edge) -> N
     codes = cloud.codes(0)
     answer(cloud, edge, 1, 0, codes[0])
     edge.send(frames.pack(Frame(Kind.END, 1)), soon())
-    assert "request 1 has no session" in refusal(edge, step(1, 1, codes[1]))
+    edge.send(step(1, 1, codes[1]), soon())  # it was on its way when the edge had heard enough: nobody waits for it
     for timestep, code in enumerate(codes):
         answer(cloud, edge, 2, timestep, code)
     assert "request 2 has no session" in refusal(edge, step(2, 1, codes[1]))
+    cloud.work.finish()
+    (dropped,) = (event for event in cloud.wait_for_events(1) if event.event == "frames_dropped")
+    assert dropped.detail["frames"] == 1
 
 
 def test_an_edge_that_never_ends_its_requests_loses_the_oldest(cloud, edge) -> None:

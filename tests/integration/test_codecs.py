@@ -14,7 +14,7 @@ CELLS = tuple({"mode": "co_inference", "model": "coded", "codec": codec} for cod
 
 
 def test_every_codec_gives_the_same_answers_and_auto_the_fewest_bytes(lab) -> None:
-    done = lab.run("run", lab.experiment(*CELLS), "--results", lab.results)
+    done = lab.run("run", lab.experiment(*CELLS), "--results", lab.results, "--no-report")
 
     assert done.code == 0, done.text
     cells = dict(zip(codec_names(), lab.cells(), strict=True))
@@ -62,7 +62,7 @@ def test_a_model_without_spike_rates_is_named_before_anything_runs(lab) -> None:
         card = load_card(source.parent)
         write_card(folder, msgspec.structs.replace(card, code_rates=None))
 
-    done = lab.run("run", lab.experiment(CELLS[3]), "--results", lab.results)
+    done = lab.run("run", lab.experiment(CELLS[3]), "--results", lab.results, "--no-report")
 
     assert done.code == 1
     assert "no code_rates" in done.err

@@ -14,7 +14,7 @@ CELLS = ({"mode": "edge_only", "model": "plain"}, {"mode": "co_inference", "mode
 def test_a_disk_that_is_full_costs_no_row_and_no_traceback(lab: Lab, leave_pages: int) -> None:
     with small_disk(lab.campaign, kib=4096) as disk:
         experiment = lab.experiment(*CELLS, repeats=2)
-        running = lab.start("run", experiment, "--results", lab.results)
+        running = lab.start("run", experiment, "--results", lab.results, "--no-report")
         first = lab.wait_until_measuring()
         disk.fill(leave_pages)
         ended = running.outcome(150)
@@ -24,6 +24,6 @@ def test_a_disk_that_is_full_costs_no_row_and_no_traceback(lab: Lab, leave_pages
         assert lab.recorded(first) >= 3
         lab.wait_until_nodes_are_gone()
         disk.make_room()
-        again = lab.run("run", experiment, "--results", lab.results)
+        again = lab.run("run", experiment, "--results", lab.results, "--no-report")
         assert "Traceback" not in again.err + again.out
         assert all(cell.complete for cell in lab.cells())

@@ -42,7 +42,7 @@ def board(lab) -> Iterator[FakeBoard]:
 def test_a_run_records_its_board_at_both_ends_and_puts_it_back(lab, board: FakeBoard) -> None:
     before = board.settings
     edge = lab.device("orin-01", kind="jetson", root=str(board.root), settings=SETTINGS)
-    done = lab.run("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
+    done = lab.run("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results, "--no-report")
     assert "Traceback" not in done.text
     (cell,) = lab.cells()
     assert cell.complete, done.text
@@ -65,7 +65,7 @@ def test_a_killed_worker_and_orchestrator_leave_the_board_to_the_next_check(lab,
     edge = lab.device(
         "orin-01", "emulated-orin-nano", slowdown=30, root=str(board.root), settings={"cpu_governor": "performance"}
     )
-    running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
+    running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results, "--no-report")
     lab.wait_until_measuring()
     assert board.settings != before
     (worker,) = lab.nodes("orin-01")
@@ -88,7 +88,7 @@ def test_a_failed_repeat_puts_its_board_back(lab, board: FakeBoard) -> None:
     edge = lab.device(
         "orin-01", "emulated-orin-nano", slowdown=30, root=str(board.root), settings={"cpu_governor": "performance"}
     )
-    running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
+    running = lab.start("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results, "--no-report")
     lab.wait_until_measuring()
     (cloud,) = lab.nodes("bench-cloud")
 
@@ -102,7 +102,7 @@ def test_a_failed_repeat_puts_its_board_back(lab, board: FakeBoard) -> None:
 def test_a_setting_that_is_refused_fails_the_cell_with_the_reason(lab, board: FakeBoard) -> None:
     before = board.settings
     edge = lab.device("orin-01", kind="jetson", root=str(board.root), settings={"nvpmodel": "7W"})
-    done = lab.run("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results)
+    done = lab.run("run", lab.experiment(SPLIT, edge=edge, models=MODELS), "--results", lab.results, "--no-report")
     assert done.code == 1
     assert "edge orin-01, loading: power mode 7W (3) would need a reboot" in done.err
     assert board.settings == before

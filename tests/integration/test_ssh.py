@@ -32,6 +32,9 @@ ROOT = os.geteuid() == 0
 ROOT_FOLDER = Path(__file__).parents[2]
 QUICKSTART = ROOT_FOLDER / "experiments" / "quickstart.yaml"
 RECIPE = ROOT_FOLDER / "experiments" / "train" / "quickstart.yaml"
+PLUGINS = ("lab_codec.py", "lab_policy.py", "lab_power.py")
+"""Of docs/extending.md."""
+
 MODELS = {"plain": {"recipe": str(RECIPE), "variant": "plain"}}
 SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed", "exit": {"threshold": 0.9}}
 
@@ -62,7 +65,7 @@ class Bench:
 
     def __init__(self, lab, nodes: Lan) -> None:
         self.lab, self.nodes = lab, nodes
-        self.slowdown: float | None = 30.0
+        self.slowdown = 30.0
 
     def device(self, node: Node, **changes) -> Path:
         like, slow = ("emulated-orin-nano", self.slowdown) if node.name == "edge" else ("host", None)
@@ -82,10 +85,10 @@ class Bench:
         return self.lab.experiment(*(cells or (SPLIT,)), **devices, models=MODELS, **keys)
 
     def start(self, experiment: Path, *words: str):
-        return self.lab.start("run", experiment, "--results", self.lab.results, *words)
+        return self.lab.start("run", experiment, "--results", self.lab.results, "--no-report", *words)
 
     def run(self, experiment: Path, *words: str):
-        return self.lab.run("run", experiment, "--results", self.lab.results, *words)
+        return self.lab.run("run", experiment, "--results", self.lab.results, "--no-report", *words)
 
     def deployer(self, name: str, **changes) -> SshDeployer:
         """One node, reached from this process on behalf of another campaign."""
@@ -117,9 +120,15 @@ class Bench:
         self.lab.wait_for("no process is left on a node", lambda: not self.nodes.left(), seconds)
 
 
-def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(bench, lab) -> None:
+def test_campaign_over_ssh_is_deployed_from_nothing_with_its_plug_ins_and_answers_as_a_local_one(bench, lab) -> None:
     bench.slowdown = 60.0
-    experiment = bench.experiment(repeats=2)
+    page = (ROOT_FOLDER / "docs" / "extending.md").read_text()
+    plugins = {name: re.search(rf"# {name}\n(.*?)```", page, re.DOTALL)[1] for name in PLUGINS}
+    for name, text in plugins.items():
+        (lab.folder / name).write_text(text)
+    cell = SPLIT | {"codec": "bytes", "exit": {"policy": "duel", "threshold": 0.9}}
+    wave = [{"source": "wave", "mean_mw": 4000, "rate_hz": 25}]
+    experiment = bench.experiment(cell, cloud={"power": wave}, repeats=2, plugins=list(plugins))
 
     done = bench.run(experiment)
 
@@ -130,21 +139,27 @@ def test_campaign_over_ssh_is_deployed_from_nothing_and_answers_as_a_local_one(b
     bench.wait_until_nothing_is_left()
     for node in ("edge", "cloud"):
         assert not list((lab.folder / f"node-{node}" / "runs").iterdir())
-    assert set(remote.power["node"]) == {"bench-edge"}
+    assert set(zip(remote.power["node"], remote.power["source"], strict=True)) == {
+        ("bench-edge", "emulated"),
+        ("bench-cloud", "wave"),
+    }
     answers = ["sample_index", "prediction", "exit_timestep"]
-    remotely = remote.requests.query("repeat == 0")[answers].to_numpy().tolist()
+    # The first pass: what is over too soon for its power to be told is asked again.
+    remotely = remote.requests.query("repeat == 0")[answers].head(20).to_numpy().tolist()
 
-    done = lab.run("run", lab.experiment(SPLIT, models=MODELS), "--results", lab.results)
+    experiment = lab.experiment(cell, models=MODELS, plugins=list(plugins))
+    done = lab.run("run", experiment, "--results", lab.results, "--no-report")
 
     assert done.code == 0, done.text
     (local,) = lab.cells()
-    assert local.requests[answers].to_numpy().tolist() == remotely
+    assert local.requests[answers].head(20).to_numpy().tolist() == remotely
 
 
 def test_whole_quickstart_runs_across_two_nodes(bench, lab) -> None:
-    bench.slowdown = None  # as the profile says
+    bench.slowdown = 6.0  # the shipped board is too fast for a host that runs tests beside
     edge, cloud = bench.device(bench.nodes.edge), bench.device(bench.nodes.cloud)
-    counts = ("--set", "repeats=1", "--set", "scenario.requests=60")
+    # On the path as it is: links are tried elsewhere, and this path is as fast as its busy host lets it be.
+    counts = ("--set", "repeats=1", "--set", "scenario.requests=60", "--set", "link=none")
 
     done = lab.run("run", QUICKSTART, "--edge", edge, "--cloud", cloud, "--results", lab.results, *counts)
 
@@ -179,12 +194,14 @@ def test_cut_connection_fails_its_repeat_alone_and_what_was_recorded_comes_back(
 
 @pytest.mark.skipif(not ROOT, reason="needs a cable of its own, and so a network namespace")
 def test_cut_cable_ends_the_worker_within_its_limit_and_the_steward_within_his(bench, lab) -> None:
-    running = bench.start(bench.experiment(), "--set", "deadlines.silence_s=1.5")
+    # The request that runs ends first, so its limit counts as well.
+    limits = ("--set", "deadlines.silence_s=1.5", "--set", "scenario.timeout_ms=2000")
+    running = bench.start(bench.experiment(), *limits)
     lab.wait_for("the edge measures", lambda: bench.measured("edge"))
 
     bench.nodes.edge.link("down")  # no FIN ever arrives
     try:
-        lab.wait_for("the edge's worker is gone", lambda: not bench.workers("edge"), 1.5 + 3)
+        lab.wait_for("the edge's worker is gone", lambda: not bench.workers("edge"), 1.5 + 2 + 3)
         done = running.outcome()
         assert done.code == 1, done.text
         (cell,) = lab.cells()

@@ -37,7 +37,7 @@ def pair(models, tmp_path):
 
     def make(mode: str, samples: list[int] = SAMPLES, on_phase: Phase = lambda name, done, total: None):
         board = load_profile(DEVICES / "emulated-orin-nano.yaml")
-        board = replace(board, name="board", power=[replace(board.power[0], rate_hz=40)])
+        board = replace(board, name="board", power=[replace(board.power[0], rate_hz=25)])
         nodes = participants([("edge", board), ("edge", board), ("cloud", load_profile(DEVICES / "host.yaml"))])
         artefact, (bundle,) = models / "models" / "quickstart" / "coded", (models / "bundles").glob("quickstart-*")
         attempt = Attempt(

@@ -17,6 +17,7 @@ from devices.power.meter import ScpiMeterPower
 from devices.power.nvml import NvmlPower
 from devices.power.spec import PowerSpec
 from devices.profile import Emulation, Profile, Runtime
+from devices.timemodel import Slowdown
 from testbed.modes import facts_of
 from testbed.record.documents import (
     BoardFacts,
@@ -30,6 +31,7 @@ from testbed.record.documents import (
     Manifest,
     NodeRecord,
     NodeRepeat,
+    PathMeasured,
     ScenarioDocument,
     Status,
 )
@@ -37,12 +39,12 @@ from testbed.record.schema import SCHEMA_VERSION, RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, OpCost, OpCounts
 
 EMULATED_POWER = EmulatedPower(
-    rail="VDD_IN", rate_hz=100, idle_mw=5000, busy_mw=6000, radio_mw=0, reference="made up for a test"
+    rail="VDD_IN", rate_hz=100, idle_mw=5000, cpu_busy_mw=6000, radio_mw=0, reference="made up for a test"
 )
 INA_POWER = InaPower(rate_hz=100)
 NVML_POWER = NvmlPower(rate_hz=100)
 METER_POWER = ScpiMeterPower(host="meter", rate_hz=100, gain=0.0, offset_mw=0.0, reference="made up for a test")
-EMULATION = Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test")
+EMULATION = Emulation(board="Toy", processor="cpu", time=Slowdown(slowdown=2, reference="made up for a test"))
 
 
 def profile(name: str = "board", kind: str = "jetson", power: Sequence[PowerSpec] = (), **changes: Any) -> Profile:
@@ -169,6 +171,23 @@ def manifest(nodes: Iterable[NodeRecord] | None = None, *, mode: str = "co_infer
         created="2025-03-04T10:00:00Z",
     )
     return replace(document, **changes)
+
+
+def path_measured(**changes: Any) -> PathMeasured:
+    """A path that is as its link asked for: 20 ms there and back, 8 Mbit/s each way."""
+    path = PathMeasured(
+        when="before",
+        rtt_ms=20.0,
+        rtt_ms_asked=20.0,
+        rtt_ms_unsure=0.0,
+        up_bytes_per_s=1e6,
+        up_bytes_per_s_asked=1e6,
+        down_bytes_per_s=1e6,
+        down_bytes_per_s_asked=1e6,
+        lossy=False,
+        tries=1,
+    )
+    return replace(path, **changes)
 
 
 def status(**changes: Any) -> Status:

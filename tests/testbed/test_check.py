@@ -16,6 +16,10 @@ from devices.base.power import Capability, PowerRow, Rail
 from devices.machine import Machine
 from devices.profile import Profile, Runtime, Settings, SshReach
 from devices.settings.applied import AppliedSettings
+from testbed.check import _remedy, check
+from testbed.errors import DeployError, LoginError, WorkerError
+from testbed.experiment.spec import Deadlines
+from testbed.orchestrator import Worker
 from testbed.worker.check.machine import check_data_plane, check_throttle
 from testbed.worker.check.power import power_line
 from tests.fakes.board import FakeBoard
@@ -133,7 +137,8 @@ def test_what_could_not_be_measured_fails_with_what_to_do(board: FakeBoard, tmp_
     assert "no-python: cannot start /nowhere/python3: No such file" in out
     assert "cannot be read: No such file or directory" in out
     assert "No module named" in out
-    assert f"on the node: {bare} -m pip install numpy pyzmq msgspec PyYAML onnxruntime" in " ".join(out.split())
+    remedy = f"leave out `python:`, for this machine's own has them all, or: {bare} -m pip install numpy"
+    assert remedy in " ".join(out.split())
     assert "setting nvpmodel 7W cannot be made: from 15W (0) to 7W (3) other clusters" in line(out, "setting")
     assert "cannot listen on 192.0.2.7, port any" in line(out, "data plane")
 
@@ -186,9 +191,47 @@ def test_throttling_since_boot_is_named() -> None:
     assert (found.state, found.seen) == ("warning", "since boot: soctherm_oc oc3_event_cnt = 12")
 
 
-def test_a_remote_node_that_listens_on_loopback_alone_is_no_cloud() -> None:
+def test_a_remote_node_that_listens_on_loopback_alone_is_an_edge_and_needs_no_warning() -> None:
     profile = Profile(name="far", kind="host", reach="local", runtime=Runtime(provider="cpu"))
     (near,) = check_data_plane(profile)
     assert near.state == "ok"
     (far,) = check_data_plane(Profile(name="far", kind="host", reach=SshReach("far"), runtime=Runtime(provider="cpu")))
-    assert (far.state, "no other machine reaches 127.0.0.1" in far.seen) == ("warning", True)
+    assert (far.state, "no other machine reaches 127.0.0.1" in far.seen) == ("ok", True)
+    assert far.seen.startswith("for an edge; ")
+
+
+def test_a_worker_has_as_long_to_start_as_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def hello(worker: Worker, seconds: float) -> None:
+        waited.append(seconds)
+        raise WorkerError("it is a slow board")
+
+    monkeypatch.setattr(Worker, "hello", hello)
+    (found,) = check([device(tmp_path, "slow")])
+    assert [each.seen for each in found.lines if each.what == "worker"] == ["it is a slow board"]
+    assert waited == [Deadlines().start_s]
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("python3 does not start there; install Python 3.10 or newer", ""),
+        ("ModuleNotFoundError: No module named '_ctypes'", "that Python lacks a part of itself, _ctypes: name another"),
+        ("No module named 'venv'; it comes without venv. On the node: sudo apt install python3-venv", ""),
+        ("No module named 'numpy'; no environment could be made. By hand, on the node: …", ""),
+    ],
+)
+def test_a_node_that_was_reached_is_not_asked_about_its_login(said: str, remedy: str) -> None:
+    profile = Profile(name="far", kind="host", reach=SshReach("far"), runtime=Runtime(provider="cpu"))
+    assert _remedy(profile, DeployError(said)).startswith(remedy)
+    assert bool(remedy) == bool(_remedy(profile, DeployError(said)))
+    assert "`ssh far true`" in _remedy(profile, LoginError("far does not answer within 15 s"))
+    assert _remedy(profile, LoginError("the host key is not known; accept it with `ssh far` once")) == ""
+
+
+def test_a_python_is_doubted_only_where_it_did_not_start() -> None:
+    profile = Profile(name="here", kind="host", reach="local", runtime=Runtime(provider="cpu"), python="python3.9")
+    doubt = "is `python: python3.9` in the profile a Python >= 3.10?"
+    assert _remedy(profile, DeployError("here: python3.9 -m testbed.worker.check failed: SyntaxError")) == doubt
+    assert _remedy(profile, DeployError("here: python3.9 -m testbed.worker.check was not done after 120 s")) == ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,28 @@ from numpy.typing import NDArray
 from testbed.link.codec.entropy import Entropy
 from testbed.link.codec.plain import Packed
 from testbed.link.codec.protocol import CodecError
-from testbed.link.codec.registry import AUTO, NEED_RATES, codec_named, codec_names, plain_codecs
+from testbed.link.codec.registry import AUTO, NEED_RATES, SERIAL, codec_named, codec_names, plain_codecs
 from testbed.link.codec.sparse import Sparse
 
 Encode: TypeAlias = Callable[[NDArray[np.uint8], int], tuple[int, bytes]]
 """From a code and its timestep, counted from 0, to the number of the codec that was used and the payload."""
 
 
+class Use(NamedTuple):
+    """One code that was made a payload (`encodes`), or was read from one; `serial`: element after element."""
+
+    encodes: bool
+    elements: int
+    payload_bytes: int
+    serial: bool
+
+
 class CodecBook:
-    """The codecs for codes [C', H', W'], with the spike rate of each channel at each timestep where it is known."""
+    """The codecs for codes [C', H', W'], with the spike rate of each channel at each timestep where it is known.
+
+    Attributes:
+        on_use: told of each code that was written or read; None: nobody is.
+    """
 
     def __init__(self, shape: Sequence[int] | None, rates: Sequence[Sequence[float]] | None) -> None:
         """Bind the codecs to a model's `code_shape` and `code_rates` [T][C'].
@@ -29,6 +43,7 @@ class CodecBook:
         """
         if shape is None:
             raise CodecError("this model is not split, so it makes no code that could be sent")
+        self.on_use: Callable[[Use], None] | None = None
         self._shape = tuple(shape)
         self._entropy = None if rates is None else [Entropy(self._shape, row) for row in rates]
         self._by_id = {codec.wire_id: codec for codec in plain_codecs().values()}
@@ -43,7 +58,15 @@ class CodecBook:
             raise CodecError(f"no codec named {name!r}; there is {', '.join(codec_names())}")
         if name in NEED_RATES:
             self._rated(name)
-        return self._shortest if name == AUTO else lambda code, timestep: self._encoded(name, code, timestep)
+        encode = self._shortest if name == AUTO else partial(self._encoded, name)
+
+        def told(code: NDArray[np.uint8], timestep: int) -> tuple[int, bytes]:
+            wire_id, payload = encode(code, timestep)
+            if self.on_use is not None:
+                self.on_use(Use(True, code.size, len(payload), name in SERIAL))
+            return wire_id, payload
+
+        return told
 
     def decode(self, wire_id: int, payload: bytes | memoryview, timestep: int) -> NDArray[np.uint8]:
         """The code in a payload, given the codec's number and the timestep, counted from 0.
@@ -51,6 +74,12 @@ class CodecBook:
         Raises:
             CodecError: there is no such codec, or the payload is not a code of this model.
         """
+        code = self._decoded(wire_id, payload, timestep)
+        if self.on_use is not None:
+            self.on_use(Use(False, code.size, len(payload), wire_id == Entropy.wire_id))
+        return code
+
+    def _decoded(self, wire_id: int, payload: bytes | memoryview, timestep: int) -> NDArray[np.uint8]:
         if wire_id == Entropy.wire_id:
             rated = self._rated(Entropy.name)
             if timestep >= len(rated):

@@ -1,16 +1,16 @@
-"""Every codec by its name: the testbed's own, and those of installed packages.
+"""Every codec by its name: the testbed's own, and those of packages and files.
 
 A package adds one by an entry point `NAME = "module:CODEC"` in the group `testbed.codecs`. `CODEC` is a `Codec` of that
-name. The package must be installed on both nodes and on the workstation.
+name. The package must be installed on both nodes and on the workstation. A file (devices/base/plugins.py) is sent
+there.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from devices.base.plugins import plugins
+from devices.base.plugins import called, plugins, refuse_taken, registry
 from testbed.link.codec.entropy import Entropy
 from testbed.link.codec.plain import Float32, Packed
 from testbed.link.codec.protocol import Codec, CodecError
@@ -24,22 +24,24 @@ PLAIN: dict[str, Codec] = {codec.name: codec for codec in (Float32(), Packed(), 
 NEED_RATES = (Entropy.name, AUTO)
 """Names of those that need the model's spike rates."""
 
+SERIAL = (Entropy.name, AUTO)
+"""Names of those that code element by element, each after the one before it; `auto` tries one of them."""
+
 OUTSIDE_IDS = range(64, 256)
 """Numbers in the frame header that packages may take; the others are the testbed's."""
 
 
-@functools.cache
+@registry
 def plain_codecs() -> Mapping[str, Codec]:
-    """Name → codec of those that work without a model; the packages installed are looked through once in a process.
+    """Name → codec of those that work without a model; what others add is looked for once.
 
     Raises:
-        CodecError: what a package adds is no codec, or takes a name or a number that another has.
-        TestbedError: it cannot be loaded.
+        CodecError: what somebody adds is no codec, or takes a number that another has.
+        TestbedError: it cannot be loaded, or takes a name that another has.
     """
     found = dict(PLAIN)
+    refuse_taken(GROUP, (*PLAIN, *NEED_RATES))
     for name, codec in plugins(GROUP).items():
-        if name in (*PLAIN, *NEED_RATES):
-            raise CodecError(f"a plug-in of {GROUP} may not be named {name!r}: the testbed's own codec is named so")
         _check(name, codec, found)
         found[name] = codec
     return found
@@ -66,13 +68,13 @@ def _check(name: str, codec: Any, others: Mapping[str, Codec]) -> None:
     missing = [part for part in ("encode", "decode", "payload_bytes") if not callable(getattr(codec, part, None))]
     if missing or isinstance(codec, type) or getattr(codec, "name", None) != name:
         raise CodecError(
-            f"the plug-in {name!r} of {GROUP} is no codec: it must be an object with name={name!r}, wire_id, encode, "
-            "decode and payload_bytes (docs/extending.md)"
+            f"{called(GROUP, name)} is no codec: it must be an object with name={name!r}, wire_id, encode, decode "
+            " and payload_bytes (docs/extending.md)"
         )
     if getattr(codec, "wire_id", None) not in OUTSIDE_IDS:
         raise CodecError(
-            f"the codec {name!r} of a plug-in has wire_id {getattr(codec, 'wire_id', None)}; "
+            f"{called(GROUP, name)} has wire_id {getattr(codec, 'wire_id', None)}; "
             f"take one from {OUTSIDE_IDS[0]} to {OUTSIDE_IDS[-1]}"
         )
     if same := [other.name for other in others.values() if other.wire_id == codec.wire_id]:
-        raise CodecError(f"the codecs {same[0]!r} and {name!r} both have wire_id {codec.wire_id}; change one")
+        raise CodecError(f"{called(GROUP, name)} has the wire_id {codec.wire_id} of {same[0]!r}; change one")

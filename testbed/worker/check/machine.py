@@ -61,7 +61,7 @@ def check_board(profile: Profile, machine: Machine, facts: dict[str, Any]) -> It
     else:
         yield CheckLine(state="ok", what="board", seen=seen)
     if profile.emulates is not None:
-        seen = f"{profile.emulates.board}, {profile.emulates.slowdown:g} times slower than this machine"
+        seen = f"{profile.emulates.board} ({profile.emulates.processor.upper()}): {profile.emulates.time.told}"
         yield CheckLine(state="ok", what="emulates", seen=seen)
     if profile.kind == "jetson":
         yield _power_mode(machine)
@@ -97,7 +97,7 @@ def check_throttle(facts: dict[str, Any]) -> Iterator[CheckLine]:
 
 
 def check_data_plane(profile: Profile) -> Iterator[CheckLine]:
-    """Whether the node can be the cloud at the address that the profile names."""
+    """Whether the node can be the cloud at the address that the profile names; an edge needs none."""
     where = f"{profile.address}, port {profile.data_port or 'any'}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -110,9 +110,9 @@ def check_data_plane(profile: Profile) -> Iterator[CheckLine]:
         fix = "as `address:` name one that this node has (`ip addr` on it), as `data_port:` a free one"
         yield CheckLine(state="failed", what="data plane", seen=f"cannot listen on {where}: {error.strerror}", fix=fix)
         return
-    if profile.reach != "local" and profile.address.startswith("127."):
-        fix = "set `address:` to the one by which the edge reaches it, if it is to be the cloud"
-        yield CheckLine(state="warning", what="data plane", seen=f"no other machine reaches {where}", fix=fix)
+    if profile.reach != "local" and profile.on_loopback:
+        seen = f"for an edge; no other machine reaches {where}, so a cloud needs `address:` in its profile"
+        yield CheckLine(state="ok", what="data plane", seen=seen)
     else:
         yield CheckLine(state="ok", what="data plane", seen=f"as the cloud it can listen on {where}")
 

@@ -15,6 +15,7 @@ from analysis.metrics import (
     reduction,
     stages,
     traffic,
+    waste,
 )
 from analysis.metrics.registry import measure
 from testbed.record.reader import read_cell
@@ -40,11 +41,12 @@ def test_without_a_baseline_there_is_no_comparison(make_cell) -> None:
     assert all(alone.get(one.METRIC) is None for one in (accuracy_drop, latency_speedup, energy_saving))
 
 
-def test_a_baseline_of_another_data_set_is_not_compared_with(make_cell) -> None:
+@pytest.mark.parametrize(("block", "key", "other"), [("dataset", "name", "cifar10"), ("model", "weights", "int8")])
+def test_a_baseline_of_another_data_set_or_form_is_not_compared_with(make_cell, block, key, other) -> None:
     base = make_cell("base", "edge_only", baseline=True)
     path = base.folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["dataset"]["name"] = "cifar10"
+    manifest[block][key] = other
     path.write_text(json.dumps(manifest))
     assert measure([read_cell(base.folder), make_cell("co")])[1].baseline is None
 
@@ -86,18 +88,46 @@ def test_stages_add_up_to_the_latency(make_cell) -> None:
     assert sum(found.values()) == pytest.approx(mean)
 
 
+def streamed(cell, **columns: float):
+    """The cell with these numbers in every request."""
+    for name, number in columns.items():
+        cell.requests[name] = number
+    return cell
+
+
+def test_stages_add_up_where_the_edge_works_while_answers_are_under_way(make_cell) -> None:
+    mean = np.mean([20 + i % 3 for i in range(40)])
+    # The cloud took 6 ms, of which the edge's work hid all but 1.5 ms.
+    cell = streamed(make_cell("streamed"), wait_ms=1.5, network_ms=0.0, cloud_compute_ms=6.0, beside_ms=5.0)
+    found = value(stages.METRIC, cell)
+    beside = found.pop(stages.BESIDE)
+    assert beside == 5.0
+    assert (found["network"], found["cloud_compute"]) == (0.0, 1.5)
+    assert found["rest"] == pytest.approx(mean * (1 - 0.5) - 1.5)
+    assert sum(found.values()) == pytest.approx(mean)
+
+
+def test_what_was_in_vain_is_a_mean_over_requests_and_blank_where_it_was_not_recorded(make_cell) -> None:
+    assert value(waste.METRIC, make_cell("before there was any")) is None
+    numbers = {name: float(number) for number, name in enumerate(waste.COLUMNS, 1)}
+    found = value(waste.METRIC, streamed(make_cell("streamed"), **numbers))
+    assert (found.timesteps, found.edge_ms, found.cloud_ms, found.up_bytes, found.down_bytes) == (1, 2, 3, 4, 5)
+
+
 def test_reductions_are_all_timesteps_of_features_over_what_was_sent(make_cell) -> None:
     cell = make_cell("full", payload_per_step=32)
     found = value(traffic.METRIC, cell)
     assert found.payload_up_bytes == 128
-    assert value(reduction.METRIC, cell).vs_float32 == 4 * 64 * 8 * 8 * 4 / 128
-    assert value(reduction.METRIC, cell).vs_packed == 4 * 64 * 8 * 8 / 8 / 128
+    assert value(reduction.METRIC, cell).payload_vs_float32.value == 4 * 64 * 8 * 8 * 4 / 128
+    assert value(reduction.METRIC, cell).payload_vs_packed.value == 4 * 64 * 8 * 8 / 8 / 128
     assert found.wire_up_bytes == 4 * (32 + 80)
+    assert value(reduction.METRIC, cell).wire_vs_float32.value == 4 * 64 * 8 * 8 * 4 / (4 * (32 + 80))
+    assert value(reduction.METRIC, cell).wire_vs_packed.value == 4 * 64 * 8 * 8 / 8 / (4 * (32 + 80))
 
 
 def test_an_early_exit_counts_as_reduction(make_cell) -> None:
     cell = make_cell("exit", rule={"policy": "max_softmax", "accumulate": "mean", "threshold": 0.0})
-    assert value(reduction.METRIC, cell).vs_float32 == 4 * 64 * 8 * 8 * 4 / 32
+    assert value(reduction.METRIC, cell).payload_vs_float32.value == 4 * 64 * 8 * 8 * 4 / 32
 
 
 def test_traffic_and_reductions_are_blank_where_they_do_not_apply(make_cell) -> None:

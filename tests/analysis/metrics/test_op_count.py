@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.markup import markdown
 from analysis.metrics import op_count
 from analysis.metrics.registry import measure
 from analysis.publish import publish
 from analysis.summary import write_summary
-from analysis.tables import markdown, table, write_tables
+from analysis.tables import table, write_tables
 from testbed.errors import RecordError
 from testbed.runtime.artefact import OpCost, OpCounts
 from tests.analysis.measuring import value
@@ -80,8 +81,8 @@ def test_op_counts_stand_apart_from_measured_and_emulated_energy(make_cell, tmp_
     headers, rows = table(measure(cells))
     column = headers.index("op count [µJ]")
     assert [row[column] for row in rows] == ["32.0", "4.00"]
-    assert "energy (measured) [mJ]" in headers
-    assert "energy (emulated) [mJ]" in headers
+    assert "mean energy (measured) [mJ]" in headers
+    assert "mean energy (emulated) [mJ]" in headers
     assert "op count [µJ]" in markdown(headers, rows)
     assert r"op count [$\mu$J]" in write_tables(tmp_path, measure(cells))[1].read_text()
     html = publish(tmp_path, cells).report.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,20 +65,20 @@ def test_an_outside_metric_and_figure_are_in_summary_tables_figures_and_report(c
     assert done.returncode == 0, done.stderr
     with (folder / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0])[-3:] == ["latency_max_ms", "valid", "reasons"]
+    assert list(rows[0])[-4:] == ["latency_max_ms", "compared_with", "valid", "reasons"]
     assert [row["latency_max_ms"] for row in rows] == ["82", "47", "32", "27", "14", ""]
     assert "max [ms]" in (folder / "tables" / "summary.md").read_text()
-    assert (folder / "figures" / "dots.png").read_bytes().startswith(b"\x89PNG")
-    html = (folder / "report.html").read_text()
-    assert "<dt>slowest request</dt><dd>The slowest answered request." in html
-    assert "<dt>slowest request</dt><dd>82.0 ms</dd>" in html
-    assert "The slowest request of each cell." in html
+    assert "</svg>" in (folder / "figures" / "dots.svg").read_text()
+    said = " ".join(re.sub("<[^>]+>", " ", (folder / "report.html").read_text()).split())
+    assert "slowest request The slowest answered request." in said
+    assert "slowest request 82.0 ms" in said
+    assert "The slowest request of each cell." in said
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("METRIC = 7\n", r"entry point 'slowest' of testbed.metrics is no metric of that name; name its Metric"),
+        ("METRIC = 7\n", r"the plug-in 'slowest' of testbed.metrics is no metric of that name; name its Metric"),
         (SLOWEST.replace('name="slowest"', 'name="other"'), r"'slowest' of testbed.metrics is no metric of that name"),
         (SLOWEST.replace("latency_max_ms", "accuracy"), r"two metrics have a column 'accuracy'; rename it"),
         (SLOWEST.replace("latency_max_ms", "reasons"), r"two metrics have a column 'reasons'; rename it"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from devices.base.rowlog import RowLog
 from testbed.campaign import collect_cell, look
 from testbed.errors import RecordError
-from testbed.record.documents import Status
+from testbed.record.documents import AttemptRecord, Status
+from testbed.record.late import LATE, LateRow
 from testbed.record.log import write_json
 from testbed.record.reader import read_cell, read_document
+from testbed.record.resent import RESENT, STREAMS, ResentRow, StreamRow
 from testbed.record.schema import SCHEMA_VERSION
 from tests.made import cells, records
 
@@ -53,6 +57,53 @@ def test_rows_of_two_edges_lie_in_one_table_and_are_told_apart(tmp_path) -> None
     cells.measured(cell, 0, nodes=("a", "b"), edges=("a", "b"))
     assert collect_cell(cell).state == "complete"
     assert read_cell(tmp_path).requests.groupby("node").size().to_dict() == {"a": 3, "b": 3}
+
+
+def test_what_came_late_is_in_the_waste_of_the_request_that_it_is_of(tmp_path) -> None:
+    cell = cells.begun(tmp_path)
+    for repeat in (0, 1):
+        attempt = cells.measured(cell, repeat)
+        with RowLog(attempt.rows("board", LATE)) as log:
+            for timestep in range(2):
+                row = LateRow(
+                    node="board", repeat=repeat, request_id=1, timestep=timestep, cloud_ns=1_500_000, payload_bytes=48
+                )
+                log.append(row)
+            log.append(msgspec.structs.replace(row, request_id=0xFFFF_FFFF))  # of the warm-up
+    assert collect_cell(cell).state == "complete"
+    found = read_cell(tmp_path).requests
+    late = found["request_id"] == 1
+    assert found[late]["wasted_cloud_ms"].tolist() == [3.0, 3.0]
+    assert found[late]["wasted_down_bytes"].tolist() == [96, 96]
+    assert found[~late]["wasted_cloud_ms"].isna().all()
+
+
+def test_what_the_shaper_sent_again_is_in_the_wire_bytes_of_its_requests_and_of_no_other_repeats(tmp_path) -> None:
+    cell = cells.begun(tmp_path)
+    for repeat in (0, 1):
+        attempt = cells.measured(cell, repeat)
+        with RowLog(attempt.rows("board", STREAMS)) as log:  # a port that comes back
+            log.append(
+                *(
+                    StreamRow(
+                        node="board",
+                        repeat=repeat,
+                        request_id=number,
+                        connection="10.0.0.2:40000",
+                        up_from=100 * number,
+                        up_to=100 * number + 100,
+                        down_from=0,
+                        down_to=0,
+                    )
+                    for number in range(3)
+                )
+            )
+    with RowLog(attempt.rows("server", RESENT)) as log:
+        log.append(ResentRow(connection="10.0.0.2:40000", side="up", at=150, wire_bytes=152))
+    usual = records.request().wire_up_bytes
+    collect_cell(cell)
+    found = read_cell(tmp_path).requests.set_index(["repeat", "request_id"])["wire_up_bytes"]
+    assert found.sub(usual).loc[lambda more: more != 0].to_dict() == {(1, 1): 152}
 
 
 def test_a_cell_that_was_interrupted_is_aborted_and_shows_how_far_it_got(tmp_path) -> None:
@@ -109,6 +160,25 @@ def test_an_attempt_without_the_rows_that_it_says_it_measured_is_not_complete(tm
     assert (status.state, status.repeats_done) == ("failed", [])
     assert status.reasons == [f"repeat 0: board measured 3 requests, and {rows} holds 2; testbed run measures again"]
     rows.unlink()
+    assert look(cell, 1)[0].record is None
+
+
+@pytest.mark.parametrize("table", ["timesteps", "events", "power", "network"])
+def test_an_attempt_without_what_a_node_says_it_recorded_is_not_complete(tmp_path, table: str) -> None:
+    cell = cells.begun(tmp_path, repeats=1)
+    attempt = cells.measured(cell, 0)
+    log = attempt.rows("board", table)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b'{"a":1}\n{"a":2}\n')
+    record = read_document(attempt.record, AttemptRecord)
+    told = record.nodes.get("board") or records.node_repeat()
+    finished = msgspec.structs.replace(told.finished, written={table: 16})
+    told = msgspec.structs.replace(told, finished=finished)
+    write_json(attempt.record, msgspec.structs.replace(record, nodes={"board": told}))
+    assert look(cell, 1)[0].failure is None
+    log.write_bytes(b'{"a":1}\n')
+    assert look(cell, 1)[0].failure == f"board recorded 16 bytes in {log}, which has 8; testbed run measures again"
+    log.unlink()
     assert look(cell, 1)[0].record is None
 
 

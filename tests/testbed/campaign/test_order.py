@@ -35,3 +35,7 @@ def test_each_sample_is_asked_for_before_any_twice(count, wanted, warmup, repeat
 def test_samples_differ_between_repeats() -> None:
     first, second = (order.samples(50, 50, 1, seed=1, repeat=repeat).measured for repeat in (0, 1))
     assert first != second
+
+
+def test_cells_may_be_measured_as_they_are_written() -> None:
+    assert order.passes("ba", 2, 0, "as_written") == [(0, "b"), (0, "a"), (1, "b"), (1, "a")]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from devices.base.plugins import use_files
 from testbed.campaign import provenance
+from testbed.runtime.digest import file_digest
 from tests.devices.base.installed import install
 
 ROOT = Path(__file__).parents[3]
@@ -79,6 +81,22 @@ def test_a_package_that_adds_what_measures_is_part_of_the_code(tmp_path: Path, m
     hashes.append(provenance.digest(ROOT))
     edit(tmp_path / "extras_of_a_lab.py")
     hashes.append(provenance.digest(ROOT))
+    assert len(set(hashes)) == (3 if measures else 1)
+
+
+@pytest.mark.parametrize(("group", "measures"), [("exit_policies", True), ("metrics", False)])
+def test_a_file_that_adds_what_measures_is_part_of_the_code(tmp_path: Path, group, measures) -> None:
+    file = tmp_path / "lab.py"
+    file.write_text(f'ADDS = {{"{group}": {{"mine": max}}}}\n')
+    hashes = [provenance.digest(ROOT)]
+    try:
+        use_files([file])
+        hashes.append(provenance.digest(ROOT))
+        edit(file)
+        hashes.append(provenance.digest(ROOT))
+        assert provenance.code().plugins == {"lab.py": file_digest(file)}
+    finally:
+        use_files([])
     assert len(set(hashes)) == (3 if measures else 1)
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from devices.links.load import load_link
 from testbed.campaign import Campaign, Plan, PlannedCell
 from testbed.campaign import run as run_module
 from testbed.errors import DeployError, DiskError, NodeFailures, TestbedError, WorkerError
 from testbed.experiment import Experiment
+from testbed.link.messages import Arrivals, CellConfig
 from testbed.orchestrator import Attempt
 from testbed.orchestrator.participants import participants
-from testbed.record.documents import FailureRecord, Invocation, Manifest, Status
+from testbed.record.documents import FailureRecord, Invocation, Manifest, ScenarioDocument, Status
 from testbed.record.layout import CellFolder, ResultsFolder
 from testbed.record.reader import look_over, read_cell, read_document
 from testbed.runtime.bundle import Bundle, BundleCard
@@ -38,6 +42,8 @@ class Silent:
     def attempt(self, number: int, of: int, title: str) -> None: ...
 
     def phase(self, name: str, done: int, total: int) -> None: ...
+
+    def step(self, node: str, what: str, done_bytes: int, total_bytes: int) -> None: ...
 
 
 class Scripted:
@@ -93,10 +99,11 @@ def plan(tmp_path: Path) -> Plan:
             "name": "toy",
             "models": {"coded": {"recipe": "r.yaml", "variant": "v"}},
             "nodes": {"edge": "e.yaml", "cloud": "c.yaml"},
+            "scenario": {"timeout_ms": 400, "deadline_ms": 40},
             "repeats": 2,
             "cells": [
                 {"mode": "edge_only", "model": "coded"},
-                {"mode": "co_inference", "model": "coded", "codec": "packed"},
+                {"mode": "co_inference", "model": "coded", "codec": "packed", "fallback": "edge_only"},
             ],
         }
     )
@@ -112,10 +119,12 @@ def plan(tmp_path: Path) -> Plan:
     )
     bundle = Bundle(card, np.zeros((5, 1, 2, 2), np.uint8), np.zeros(5, np.int64))
     nodes = participants([("edge", records.profile("board", "host")), ("cloud", records.profile("server", "host"))])
+    scenario = ScenarioDocument(
+        kind="server", target_qps=20.0, requests=None, warmup=20, timeout_ms=400, deadline_ms=40
+    )
+    documents = [records.config(position=n, scenario=scenario) for n in range(2)]
     planned = [
-        PlannedCell(
-            spec, None, name, name, folder.cell(name), tmp_path / "model", records.model(), records.config(position=n)
-        )
+        PlannedCell(spec, None, name, name, folder.cell(name), tmp_path / "model", records.model(), documents[n])
         for n, (name, spec) in enumerate(zip(("edge", "split"), experiment.cells, strict=True))
     ]
     return Plan(experiment, folder, nodes, tmp_path / "bundle", bundle, records.manifest().code, planned)
@@ -126,9 +135,12 @@ def run(plan: Plan, monkeypatch: pytest.MonkeyPatch):
     """Runs the plan, its attempts doing what they are told; returns statuses by cell, attempts and messages."""
     monkeypatch.setattr(run_module, "Orchestrator", Scripted)
 
-    def go(*deeds: Deed, fresh: bool = False) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
+    def go(
+        *deeds: Deed, fresh: bool = False, on_error: str = "skip"
+    ) -> tuple[dict[str, Status], list[tuple[str, int]], list[str]]:
         observer = Silent()
-        campaign = Campaign(plan, observer, Invocation(argv=["run"], file="toy.yaml"))
+        asked = replace(plan, experiment=plan.experiment.model_copy(update={"on_error": on_error}))
+        campaign = Campaign(asked, observer, Invocation(argv=["run"], file="toy.yaml"))
         Scripted.deeds, Scripted.seen, Scripted.campaign = list(deeds), [], campaign
         statuses = asyncio.run(campaign.run(fresh=fresh))
         return dict(zip(("edge", "split"), statuses, strict=True)), Scripted.seen, observer.messages
@@ -147,13 +159,66 @@ def test_every_cell_is_measured_repeat_after_repeat(run, plan) -> None:
     assert sorted(manifest.nodes["board"].repeats) == ["0", "1"]
     assert manifest.invocation == Invocation(argv=["run"], file="toy.yaml")
     assert plan.missing() == []
-    assert plan.seconds_per_repeat() == 1.0
+
+
+def test_an_attempt_is_told_what_its_cell_says(run) -> None:
+    told = {}
+
+    def note(orchestrator: Scripted, attempt: Attempt) -> bool:
+        told[cell_of(attempt).path.name] = attempt.config
+        return measure(orchestrator, attempt)
+
+    run(note, note)
+    times = {"timeout_ms": 400, "deadline_ms": 40}
+    assert told == {
+        "edge": CellConfig(mode="edge_only", **times),
+        "split": CellConfig(mode="co_inference", codec="packed", fallback="edge_only", **times),
+    }
+
+
+def test_requests_arrive_alike_in_all_cells_of_a_repeat_and_otherwise_in_the_next(run) -> None:
+    told: dict[int, list[Arrivals]] = {}
+
+    def note(orchestrator: Scripted, attempt: Attempt) -> bool:
+        told.setdefault(attempt.repeat, []).append(attempt.arrivals)
+        return measure(orchestrator, attempt)
+
+    run(note, note, note, note)
+    assert {repeat: len(set(map(str, every))) for repeat, every in told.items()} == {0: 1, 1: 1}
+    assert {(each.kind, each.target_qps) for every in told.values() for each in every} == {("server", 20.0)}
+    assert told[0][0].seed != told[1][0].seed
 
 
 def _order(plan: Plan) -> list[tuple[int, PlannedCell]]:
     from testbed.campaign import order
 
     return order.passes(plan.cells, 2, plan.experiment.seed)
+
+
+@pytest.mark.parametrize(
+    ("address", "shaping", "linked", "needed"),
+    [
+        ("10.9.0.9", "auto", True, True),
+        ("10.9.0.9", "user", True, False),
+        ("10.9.0.9", "tc", False, False),
+        ("127.0.0.1", "auto", True, False),
+    ],
+)
+def test_nodes_get_what_shaping_by_a_kernel_takes_only_where_that_may_be(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, address: str, shaping: str, linked: bool, needed: bool
+) -> None:
+    board, server = plan.nodes
+    server = replace(server, profile=msgspec.structs.replace(server.profile, address=address))
+    plan = replace(
+        plan,
+        nodes=[board, server],
+        experiment=plan.experiment.model_copy(update={"shaping": shaping}),
+        cells=[replace(cell, link=load_link("wifi") if linked else None) for cell in plan.cells],
+    )
+    told: list[bool] = []
+    monkeypatch.setattr(run_module, "deployer", lambda *_, tc: told.append(tc))
+    Campaign(plan, Silent(), Invocation(argv=[], file=""))
+    assert told == [needed, needed]
 
 
 def test_a_failed_attempt_is_written_beside_its_rows_and_the_others_go_on(run, plan) -> None:
@@ -167,6 +232,41 @@ def test_a_failed_attempt_is_written_beside_its_rows_and_the_others_go_on(run, p
     told = read_document(attempt.failure, FailureRecord)
     assert (told.kind, told.message) == ("WorkerError", "board fell silent")
     assert messages == [f"{name}, repeat {repeat + 1}: board fell silent"]
+
+
+def test_on_error_stop_ends_the_campaign_with_the_first_repeat_that_fails(run) -> None:
+    statuses, seen, _ = run(measure, fails(WorkerError("no")), on_error="stop")
+    assert len(seen) == 2
+    assert "failed" in {status.state for status in statuses.values()}
+
+
+def test_on_error_retry_tries_a_repeat_twice_more_before_it_goes_on(run, plan) -> None:
+    no = fails(WorkerError("no"))
+    statuses, seen, messages = run(no, no, measure, no, no, no, on_error="retry")
+    (first, repeat), (second, other) = seen[0], seen[3]
+    assert seen[:6] == [(first, repeat)] * 3 + [(second, other)] * 3
+    assert len(seen) == 8
+    assert [statuses[name].state for name in (first, second)] == ["complete", "failed"]
+    assert messages[0] == f"{first}, repeat {repeat + 1}: no; it is tried again, 2 times at most"
+    assert messages[-1] == f"{second}, repeat {other + 1}: no"
+    assert len(plan.folder.cell(first).attempts(repeat)) == 3
+
+
+def test_on_error_retry_tries_again_where_a_node_could_not_be_reached(run) -> None:
+    away = fails(DeployError("board: no answer"))
+    statuses, seen, _ = run(away, on_error="retry")
+    assert {status.state for status in statuses.values()} == {"complete"}
+    _, seen, _ = run(away, away, away, fresh=True, on_error="retry")
+    assert len(seen) == 3  # it stays away, so that the other repeats would fare no better
+
+
+def test_an_interrupt_ends_retrying(run) -> None:
+    def no_and_stop(orchestrator: Scripted, attempt: Attempt) -> bool:
+        orchestrator.campaign.interrupt()
+        return fails(WorkerError("no"))(orchestrator, attempt)
+
+    _, seen, _ = run(no_and_stop, on_error="retry")
+    assert len(seen) == 1
 
 
 def test_a_resumed_campaign_measures_what_is_missing_and_keeps_the_failure_for_what_it_does_not_reach(run) -> None:
@@ -201,6 +301,17 @@ def test_a_node_that_cannot_be_used_ends_the_campaign(run, error) -> None:
     statuses, seen, _ = run(fails(error))
     assert len(seen) == 1
     assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
+
+
+def test_code_that_is_edited_while_a_campaign_runs_ends_it_before_another_repeat(run, monkeypatch) -> None:
+    def edited(orchestrator: Scripted, attempt: Attempt) -> bool:
+        monkeypatch.setattr(run_module.provenance, "digest", lambda root: "another")
+        return measure(orchestrator, attempt)
+
+    statuses, seen, messages = run(edited)
+    assert len(seen) == 1
+    assert sorted(status.state for status in statuses.values()) == ["aborted", "failed"]
+    assert "the code that measures was changed while this ran" in messages[-1]
 
 
 def test_an_interrupt_ends_the_running_attempt_and_no_other_is_begun(run, plan) -> None:

@@ -105,6 +105,53 @@ def test_the_first_picture_of_an_animation_is_read_and_counted():
     assert found == {"animated": 1}
 
 
+HALVES = np.repeat(np.array([[0, 0, 255, 255]], np.uint8), 8, axis=0).repeat(8, axis=1)
+"""8 rows and 32 columns: the left half black, the right one white."""
+
+
+@pytest.mark.parametrize(
+    ("how", "rows"),
+    [
+        ("resize", {0: "0011", 7: "0011"}),  # squeezed
+        ("crop", {0: "0011", 7: "0011"}),  # the middle 8 columns
+        ("pad", {0: "0000", 2: "0000", 3: "0011", 4: "0011", 5: "0000", 7: "0000"}),  # 2 rows of 8
+    ],
+)
+def test_an_image_of_another_aspect_is_resized_cropped_or_padded_as_asked(how, rows):
+    pixels = decode(encoded(Image.fromarray(HALVES)), "a", 8, 1, how=how)[0]
+    assert {row: "".join("1" if grey > 127 else "0" for grey in pixels[row, ::2]) for row in rows} == rows
+
+
+@pytest.mark.parametrize("how", ["resize", "crop", "pad"])
+def test_an_image_may_become_one_that_is_no_square(how):
+    wide = decode(encoded(Image.fromarray(HALVES)), "a", (8, 32), 3, how=how)
+    np.testing.assert_array_equal(wide, np.tile(HALVES, (3, 1, 1)))
+    assert decode(encoded(Image.fromarray(HALVES)), "a", (20, 9), 1, how=how).shape == (1, 20, 9)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_every_format_is_read_from_a_folder_and_how_it_was_fitted_is_said(tmp_path, form):
+    for label, grey in (("dark", 10), ("bright", 240)):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for number in range(8):
+            picture = Image.new("RGB", (30, 20), (grey,) * 3)
+            picture.save(tmp_path / "set" / label / f"{number}.{form.lower()}", form)
+    spec = DatasetSpec(name="image_folder", image_size=(8, 12), fit="crop")
+    found = load(spec, tmp_path / "set")
+    assert found.train.images.shape[1:] == (3, 8, 12)
+    assert {int(image.mean()) // 100 for image in found.train.images} == {0, 2}
+    assert "3x8x12, scaled with its aspect and cropped in the middle" in found.variant
+    assert "cropped" not in load(DatasetSpec(name="image_folder", image_size=(8, 12)), tmp_path / "set").variant
+
+
+def test_the_first_page_of_a_tiff_is_read_and_counted():
+    found: Counter[str] = Counter()
+    first, second = (Image.new("L", (8, 8), grey) for grey in (3, 255))
+    content = encoded(first, "TIFF", save_all=True, append_images=[second])
+    assert decode(content, "a", 8, 1, found).max() == 3
+    assert found == {"animated": 1}
+
+
 def test_how_images_were_read_is_said_in_the_variant_of_a_second_load_too(folder):
     Image.fromarray(RAMP).save(folder / "train/cat/0.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(folder / "test/dog/0.png")

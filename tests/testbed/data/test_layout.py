@@ -94,11 +94,11 @@ def test_what_lies_outside_the_split_or_the_classes_is_said(tmp_path):
 def test_images_in_formats_that_are_not_read_are_said(tmp_path):
     root = made(tmp_path / "set", "cat", "dog")
     for number in range(3):
-        Image.new("L", (8, 8)).save(root / "cat" / f"{number}.tiff")
-    assert "3 .tiff files left out: not read here" in load(spec(), root).variant
+        Image.new("L", (8, 8)).save(root / "cat" / f"{number}.gif")
+    assert "3 .gif files left out: not read here" in load(spec(), root).variant
     for path in root.rglob("*.png"):
         path.unlink()
-    with pytest.raises(DataError, match=r"no \.jpg/.* files under CLASS/.*; 3 \.tiff files left out"):
+    with pytest.raises(DataError, match=r"no \.jpg/.* files under CLASS/.*; 3 \.gif files left out"):
         load(spec(), root)
 
 

@@ -13,7 +13,8 @@ from spikingjelly.datasets.cifar10_dvs import CIFAR10DVS_CLASS_NAMES
 
 from testbed.data import recorded
 from testbed.data.datasets import DatasetSpec, load
-from testbed.data.recordings import read_aedat, read_atis, to_frames
+from testbed.data.framing import to_frames
+from testbed.data.recordings import read_aedat, read_atis
 from testbed.errors import DataError
 from tests.testbed.data.conftest import aedat_file, atis_file
 from tests.testbed.data.test_caltech101 import NAMES

@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikingjelly.datasets import cifar10_dvs, integrate_events_by_fixed_frames_number, load_ATIS_bin
 
-from testbed.data.recordings import (
-    Recording,
-    atis_bytes,
-    frame_all,
-    read_aedat,
-    read_atis,
-    read_simulated,
-    to_frames,
-)
+from testbed.data.framing import frame_all, to_frames
+from testbed.data.recordings import Recording, atis_bytes, read_aedat, read_atis, read_simulated
 from testbed.errors import DataError
 from tests.testbed.data.conftest import aedat_file, atis_file, one_line, random_events
 
@@ -265,7 +258,7 @@ def test_counts_stop_at_255_and_polarities_have_their_channels():
 
 @pytest.mark.parametrize("beside", [(0, 34, 0, 0), (0, 0, 34, 0)])
 def test_events_beside_the_sensor_are_refused(beside):
-    with pytest.raises(DataError, match="beside a sensor of 34x34"):
+    with pytest.raises(DataError, match="beside a sensor of 34 rows and 34 columns, the first one with x="):
         to_frames(recording([beside]), (34, 34), 1, "number", 34)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from testbed.data import simulated
 from testbed.data.datasets import DatasetSpec, load
-from testbed.data.recordings import read_atis, to_frames
+from testbed.data.framing import to_frames
+from testbed.data.recordings import read_atis
 
 
 def spec(**more) -> DatasetSpec:

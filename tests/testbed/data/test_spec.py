@@ -40,8 +40,8 @@ def test_what_does_not_belong_is_refused(block, message):
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_event_data_sets_have_two_channels_of_their_own_accord(name):
-    split = {"split": "random"} if name == "cifar10_dvs" else {}
-    spec = DatasetSpec(name=name, frames=10, **split)
+    needed = {"cifar10_dvs": {"split": "random"}, "event_folder": {"sensor": [34, 34]}}
+    spec = DatasetSpec(name=name, frames=10, **needed.get(name, {}))
     assert (spec.channels, spec.split_by) == (2, "number")
     assert (spec.dvs is not None) == name.endswith(("digits_dvs", "folder_dvs"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from testbed.deploy import wheels
+from testbed.deploy.deployer import Step
 from testbed.deploy.environment import interpreter
 from testbed.errors import DeployError
 
@@ -19,6 +19,8 @@ FACTS = {
     "version": "3.10.12",
     "machine": "aarch64",
     "libc": ("glibc", "2.35"),
+    "managed": False,
+    "noexec": False,
     "packages": {},
     "environments": [],
     "free_bytes": 1,
@@ -58,7 +60,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     for wheel in made:
         with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("content.py", b" " * 1_000_000)
-    monkeypatch.setattr(wheels, "download", lambda wanted, python, folder, stop: made)
+    monkeypatch.setattr("testbed.deploy.environment.download", lambda wanted, python, folder, stop: made)
     return made
 
 
@@ -78,7 +80,10 @@ def test_the_nodes_own_pip_settings_do_not_count_and_nothing_is_compiled(found: 
             return [] if do == "files" else "/node/python"
 
     facts = {**FACTS, "free_bytes": 10_000_000, "root": "/node"}
-    assert asyncio.run(interpreter(Willing(""), facts, [Requirement("numpy>=1.26")])) == "/node/python"
+    told: list[str] = []
+    step: Step = lambda what, done, total: told.append(what)  # noqa: E731
+    assert asyncio.run(interpreter(Willing(""), facts, [Requirement("numpy>=1.26")], step)) == "/node/python"
+    assert told == ["downloading packages for Python 3.10 on aarch64", "installing packages"]
     install = asked["environment"]["commands"][0]
     assert install[0].endswith("/pip")
     assert {"install", "--isolated", "--no-compile", "--no-index"} <= set(install)

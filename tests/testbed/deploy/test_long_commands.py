@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from testbed.deploy import client
 from testbed.deploy.client import StewardClient
 from testbed.errors import ConnectionLost
+from tests.fakes.disk import SmallDisk, small_disk
 
 CLAIM = {"owner": "somebody@somewhere", "experiment": "long", "campaign": "1"}
 SILENCE_S = 1
@@ -35,7 +38,8 @@ async def steward(folder: Path) -> AsyncIterator[StewardClient]:
     here = Here()
     started = await StewardClient.start(here, "board", "python3", "long")  # type: ignore[arg-type]
     try:
-        await started.ask("open", folder=str(folder), node="board", claim=CLAIM, packages={}, files={})
+        opening = {"folder": str(folder), "node": "board", "claim": CLAIM, "packages": {}, "files": {}}
+        await started.ask("open", **opening, now_s=time.time())
         yield started
     finally:
         started.close()
@@ -71,3 +75,21 @@ def test_a_workstation_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: p
 
     with pytest.raises(ConnectionLost, match=f"silent for {SILENCE_S} s"):
         asyncio.run(install())
+
+
+def test_a_node_whose_disk_can_no_longer_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory card that fails turns read-only, and the lease on it cannot be renewed."""
+    whole = client._source  # noqa: SLF001  (as above)
+    monkeypatch.setattr(client, "_source", lambda module: whole(module).replace("RENEW_S = 15.0", "RENEW_S = 0.1"))
+
+    async def work(disk: SmallDisk) -> str:
+        async with steward(tmp_path / "node") as board:
+            disk.remount("ro")
+            while board.lost is None:
+                await asyncio.sleep(0.05)
+            return board.lost
+
+    with small_disk(tmp_path / "node") as disk:
+        said = asyncio.run(asyncio.wait_for(work(disk), 20))
+    assert re.search(r"Read-only file system: \S*neucodex\.lease", said), said
+    assert "OSError" not in said

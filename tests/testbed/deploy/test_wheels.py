@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
+import dataclasses
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from devices.profile import load_profile
 from testbed.deploy import wheels
@@ -49,7 +48,10 @@ def test_node_with_a_gpu_to_be_metered_is_sent_its_binding_too() -> None:
     assert str(wanted).startswith("nvidia-ml-py>=")
     assert wheels.probes(needed)["nvidia-ml-py"] == "pynvml"
     assert wheels.lacking(needed, WHOLE | {"pynvml": "12.560.30"}, SERVER) == []
-    assert wheels.extras(load_profile(ROOT / "devices" / "jetson-orin-nano.yaml")) == ()
+    orin = load_profile(ROOT / "devices" / "jetson-orin-nano.yaml")
+    assert wheels.extras(orin) == ()
+    assert wheels.extras(orin, tc=True) == ("tc",)
+    assert wheels.extras(profile, tc=True) == ("nvml", "tc")
 
 
 def test_vendors_own_build_is_used_as_it_is() -> None:
@@ -63,10 +65,26 @@ def test_beside_a_runtime_that_stays_numpy_is_of_the_version_that_any_build_take
     assert lacking(SERVER, numpy=None) == ["numpy>=1.26"]  # there is no numpy 1 for this Python
 
 
+def test_a_requirement_without_a_version_is_narrowed_too() -> None:
+    """`"numpy,<2"` would be no requirement."""
+    (wanted,) = wheels.lacking([Requirement("numpy"), Requirement("onnxruntime")], {"onnxruntime": "1.23"}, ORIN)
+    assert str(wanted) == "numpy<2"
+
+
 def test_what_to_type_on_the_node_is_a_whole_command() -> None:
     wanted = wheels.lacking(NEEDED, WHOLE | {"zmq": None, "msgspec": None}, ORIN)
 
     assert wheels.install_command(ORIN, wanted) == "/usr/bin/python3 -m pip install 'pyzmq>=26' 'msgspec>=0.19'"
+
+
+def test_a_python_that_belongs_to_the_distribution_is_not_to_be_installed_into() -> None:
+    """Debian 12 and Ubuntu 24.04, JetPack 7 among them, refuse pip there (PEP 668)."""
+    managed = dataclasses.replace(ORIN, managed=True)
+    wanted = wheels.lacking(NEEDED, WHOLE | {"msgspec": None}, managed)
+    assert wheels.install_command(managed, wanted) == (
+        "/usr/bin/python3 -m venv --system-site-packages ~/neucodex-python && ~/neucodex-python/bin/pip install "
+        "'msgspec>=0.19'; then `python: ~/neucodex-python/bin/python` in the profile"
+    )
 
 
 def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
@@ -74,20 +92,3 @@ def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
     assert ORIN.platforms()[-1] == "manylinux_2_17_aarch64"
     with pytest.raises(DeployError, match="C library"):
         wheels.Python("/usr/bin/python3", "3.12.0", "x86_64", ("", "")).platforms()
-
-
-def test_a_download_that_nobody_waits_for_any_more_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[subprocess.Popen[str]] = []
-
-    class Endless(subprocess.Popen):  # type: ignore[type-arg]
-        def __init__(self, command: list[str], **options: object) -> None:
-            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"], **options)
-            begun.append(self)
-            stop.set()
-
-    stop = threading.Event()
-    monkeypatch.setattr(wheels.subprocess, "Popen", Endless)
-    with pytest.raises(DeployError, match="pip download failed"):
-        wheels.download(NEEDED, ORIN, tmp_path, stop)
-    assert begun[0].returncode == -9
-    assert not list(tmp_path.glob("wheels/*"))

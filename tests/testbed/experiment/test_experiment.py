@@ -1,18 +1,17 @@
 """What an experiment file may say, and how plainly it is told what it may not."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from testbed.config import Strict
 from testbed.errors import ExperimentError
 from testbed.experiment import Experiment, label, load_experiment
-from testbed.experiment.exits import Confidence
+from testbed.experiment.links import resolve
 from testbed.snn.recipe import Recipe, load_recipe
 
 GOOD = """\
@@ -49,6 +48,38 @@ def test_paths_are_relative_to_the_file_and_a_list_of_thresholds_is_a_sweep(writ
     assert label(experiment.cells[2], 2048) == "co-inference 2048x packed, exit 0.9"
 
 
+def test_plug_ins_are_files_seen_from_the_experiment_s_folder_and_there_for_it_alone(write, tmp_path):
+    (tmp_path / "lab.py").write_text('ADDS = {"exit_policies": {"mine": max}}\n')
+    asking = GOOD.replace("{threshold: [0.8, 0.9]}", "{policy: mine, threshold: 0.9}")
+    with pytest.raises(
+        ExperimentError, match=r"small\.yaml:10: cells\.1\.exit\.policy: expected max_softmax, entropy or"
+    ):
+        load_experiment(write(asking))
+    experiment = load_experiment(write(f"plugins: [../lab.py]\n{asking}"))
+    assert experiment.plugins == (tmp_path / "experiments" / ".." / "lab.py",)
+    with pytest.raises(ExperimentError, match="found 'mine'"):
+        load_experiment(write(asking))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, r"lab\.py: cannot be read: No such file"), ("\nx = 1 +\n", r"lab\.py:2: cannot be loaded: SyntaxError")],
+)
+def test_a_plug_in_that_does_not_load_is_named_with_its_line_and_the_experiment_s(write, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "experiments").mkdir()
+        (tmp_path / "experiments" / "lab.py").write_text(text)
+    with pytest.raises(ExperimentError, match=rf"small\.yaml:2: plugins: .*{said}"):
+        load_experiment(write(GOOD.replace("models:", "plugins: [lab.py]\nmodels:")))
+
+
+def test_a_baseline_may_be_measured_again_as_a_cell_that_nothing_is_compared_with(write):
+    twice = "{mode: edge_only, model: plain}\n  - {mode: edge_only, model: plain, again: true}"
+    first, second = load_experiment(write(GOOD.replace("{mode: edge_only, model: plain}", twice))).cells[:2]
+    assert (first.baseline, second.baseline) == (True, False)
+    assert label(second, 32) == "edge-only, again"
+
+
 def exits_of(write, text: str):
     experiment = load_experiment(write(GOOD.replace("{threshold: [0.8, 0.9]}", text)))
     return [(cell.exit, label(cell, 2048)) for cell in experiment.cells if cell.exit is not None]
@@ -63,6 +94,73 @@ def test_an_exit_may_have_a_threshold_for_each_timestep(write):
             ExperimentError, match=rf"3 exit thresholds for a model of T={timesteps} .* give {timesteps - 1},"
         ):
             rule.at(timesteps)
+
+
+def test_a_cell_may_fall_back_on_its_edge_and_says_so_in_its_name(write):
+    experiment = load_experiment(write(GOOD.replace("codec: packed", "codec: packed\n    fallback: edge_only")))
+    assert [cell.fallback for cell in experiment.cells] == [None, "edge_only", "edge_only"]
+    assert label(experiment.cells[1], 2048) == "co-inference 2048x packed, exit 0.8, fallback edge-only"
+
+
+LINKED = GOOD.replace("cells:", "link: wifi\ncells:").replace("{threshold: [0.8, 0.9]}", "{threshold: 0.9}")
+
+
+def links_of(write, text: str):
+    return [cell.link for cell in load_experiment(write(text)).cells]
+
+
+def test_an_experiments_link_is_that_of_the_cells_that_ask_a_cloud(write):
+    assert links_of(write, LINKED) == [None, "wifi"]
+    assert links_of(write, LINKED.replace("codec:", "link: lte\n    codec:")) == [None, "lte"]
+    assert links_of(write, LINKED.replace("codec:", "link: none\n    codec:")) == [None, None]
+
+
+def test_a_list_of_links_is_a_sweep_and_so_are_the_figures_of_one_that_is_varied(write):
+    swept = LINKED.replace("codec:", "link: [wifi, ./my.yaml]\n    codec:")
+    assert links_of(write, swept) == [None, "wifi", "./my.yaml"]
+    varied = LINKED.replace("codec:", "link: {like: wifi, mbit_s: [1, 10], rtt_ms: 20}\n    codec:")
+    found = [link for link in links_of(write, varied) if link is not None]
+    assert [(link.like, link.mbit_s, link.rtt_ms) for link in found] == [("wifi", 1, 20), ("wifi", 10, 20)]
+    link = resolve(found[0], Path())
+    assert link.name == "wifi 1 Mbit/s 20 ms"
+    assert (link.up.delay_ms, link.down.delay_ms, link.up.jitter_ms) == (10, 10, 0)
+    assert link.up.capacity.mean_bytes_per_s == 125_000
+    assert link.up.loss == resolve("wifi", Path()).up.loss
+
+
+def test_a_link_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(ExperimentError, match=r"no link named `wfi`.*wifi"):
+        resolve("wfi", Path())
+
+
+def test_faults_stand_in_a_cells_name(write):
+    faults = "faults: [{fault: link_down, at_s: 1, for_s: 1}, {fault: cloud_killed, at_request: 4, for_s: 1}]"
+    experiment = load_experiment(write(LINKED.replace("codec:", f"{faults}\n    codec:")))
+    assert label(experiment.cells[1], 2048, "wifi") == (
+        "co-inference 2048x packed, exit 0.9, wifi, link down and cloud killed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("{mode: edge_only, model: plain, link: wifi}", "edge_only uses no link"),
+        ("{mode: edge_only, model: plain, faults: [{fault: link_down, at_s: 1, for_s: 1}]}", "edge_only has no cloud"),
+        ("{mode: cloud_only, model: plain, faults: [{fault: link_down, at_s: 1, for_s: 1}]}", "needs a link"),
+        ("{mode: cloud_only, model: plain, faults: [{fault: cloud_killed, for_s: 1}]}", "one of at_s and at_request"),
+        (
+            "{mode: cloud_only, model: plain, link: wifi, faults: [{fault: link_rate, at_s: 1, for_s: 1}]}",
+            "factor belongs to link_rate, and link_rate needs it",
+        ),
+        (
+            "{mode: cloud_only, model: plain, faults: [{fault: cloud_killed, at_s: 1, for_s: 1, add_ms: 3}]}",
+            "add_ms belongs to link_delay",
+        ),
+    ],
+)
+def test_links_and_faults_that_make_no_sense_are_refused_on_their_line(write, cell: str, words: str):
+    with pytest.raises(ExperimentError, match=rf"small\.yaml:6.*{words}"):
+        load_experiment(write(GOOD.replace("{mode: edge_only, model: plain}", cell)))
 
 
 def test_one_threshold_stands_for_every_timestep_but_the_last(write):
@@ -107,6 +205,18 @@ def test_set_overrides_one_key_and_checks_it(write):
             "nothing to exit",
         ),
         ("name: small", "name: small\nrepeats: many", 2, "repeats: .*valid integer"),
+        (
+            "codec: packed",
+            "codec: packed\n    fallback: cloud_only",
+            10,
+            "fallback: expected edge_only, which needs no cloud",
+        ),
+        (
+            "mode: edge_only, model: plain",
+            "mode: edge_only, model: plain, fallback: edge_only",
+            6,
+            "edge_only asks no cloud, so there is nothing to fall back from",
+        ),
         ("name: small", "name: small\nname: again", 2, "name"),
         ("model: plain}\n  - mode", "model: plan}\n  - mode", 6, "names model 'plan'"),
         ("    codec: packed\n", "", 7, "needs a codec"),
@@ -118,7 +228,29 @@ def test_set_overrides_one_key_and_checks_it(write):
         ("{threshold: [0.8, 0.9]}", "{calibrate: {drop: -1}}", 10, "greater than or equal to 0"),
         ("mode: edge_only, model: plain", "mode: edge_only, model: plain, codec: packed", 6, "belongs to co_inference"),
         ("[0.8, 0.9]", "[0.8, 0.8]", 7, "two cells are the same"),
+        ("model: plain}", "model: plain, again: true}", 6, "none like it is there"),
+        ("    codec: packed\n", "    codec: packed\n    again: true\n", 7, "again: true is for the baseline alone"),
         ("threshold: [0.8, 0.9]", "threshold: [0.8, 1.5]", 10, "less than or equal to 1"),
+        ("    codec: packed\n", "    codec: packed\n    window: 0\n", 10, "window: .* greater than or equal to 1"),
+        ("mode: edge_only, model: plain", "mode: edge_only, model: plain, window: 2", 6, "it takes no window"),
+        ("mode: edge_only, model: plain", "mode: edge_only, model: plain, schedule: auto", 6, "no schedule to choose"),
+        ("    codec: packed\n", "    codec: packed\n    schedule: fast\n", 10, "schedule: .*'auto'"),
+        ("    codec: packed\n", "    codec: packed\n    schedule: auto\n    window: 2\n", 7, "leave them out"),
+        ("mode: edge_only, model: plain", "mode: cloud_only, model: plain, window: 2", 6, "it takes no window"),
+        (
+            "mode: edge_only, model: plain",
+            "mode: edge_only, model: plain, chunks: [4]",
+            6,
+            "this edge_only cell has none",
+        ),
+        ("mode: edge_only, model: plain", "mode: cloud_only, model: plain, chunks: [4]", 6, "cloud_only cell has none"),
+        (
+            "    codec: packed\n",
+            "    codec: packed\n    chunks: [0, 4]\n",
+            10,
+            "chunks.0: .* greater than or equal to 1",
+        ),
+        ("    codec: packed\n", "    codec: packed\n    chunks: []\n", 10, "chunks: .*at least 1"),
     ],
 )
 def test_what_cannot_be_run_is_said_with_file_and_line(write, old, new, line, message):
@@ -127,6 +259,55 @@ def test_what_cannot_be_run_is_said_with_file_and_line(write, old, new, line, me
     with pytest.raises(ExperimentError, match=message) as caught:
         load_experiment(path)
     assert f"small.yaml:{line}: " in str(caught.value)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> None:
+    """The recipe that is named, of T=4."""
+    folder = tmp_path / "experiments" / "train"
+    folder.mkdir(parents=True)
+    shipped = Path(__file__).parents[3] / "experiments" / "train" / "quickstart.yaml"
+    (folder / "a.yaml").write_text(shipped.read_text())
+
+
+@pytest.mark.usefixtures("recipe")
+def test_a_window_is_at_most_as_long_as_the_model_has_timesteps(write):
+    def windows(text: str, *overrides: str):
+        return [cell.window for cell in load_experiment(write(text), overrides).cells]
+
+    swept = GOOD.replace("{threshold: [0.8, 0.9]}", "{threshold: 0.9}\n    window: [1, 2, 4]")
+    assert windows(swept) == [1, 1, 2, 4]
+    assert windows(f"{GOOD}sweep: {{grid: {{window: [1, 4]}}}}\n") == [1, 1, 4, 1, 4]
+    assert windows(GOOD, "cells.1.window=3") == [1, 3, 3]
+    assert lines_of(write, swept.replace("4]", "5]")) == [
+        "11: cells.1.window.2: a window of 5 timesteps, but plain has T=4"
+    ]
+    assert lines_of(write, GOOD, "cells.1.window=6") == [
+        "--set cells.1.window=6: cells.1.window: a window of 6 timesteps, but plain has T=4"
+    ]
+
+
+@pytest.mark.usefixtures("recipe")
+def test_chunks_add_up_to_the_models_timesteps(write):
+    def chunks(text: str, *overrides: str):
+        return [cell.chunks for cell in load_experiment(write(text), overrides).cells]
+
+    plain = GOOD.replace("{threshold: [0.8, 0.9]}", "{threshold: 0.9}")
+    swept = f"{plain}    sweep: {{grid: {{chunks: [null, [1, 3], [2, 2]]}}}}\n"
+    assert chunks(swept) == [None, None, (1, 3), (2, 2)]
+    assert chunks(plain, "cells.1.chunks=[4]") == [None, (4,)]
+    exits = plain.replace("mode: edge_only, model: plain", "mode: edge_only, model: plain, exit: {threshold: 0.9}")
+    every = "sweep: {grid: {chunks: [[1, 3], [4]], window: [1, 4]}}\n"
+    assert chunks(exits + every) == [(1, 3), (4,), (1, 3), (1, 3), (4,), (4,)]
+    assert chunks(plain + every)[0] is None  # the baseline has no exit, and stays as it is
+    cells = load_experiment(write(swept)).cells
+    assert label(cells[2], 2048) == "co-inference 2048x packed, exit 0.9, chunks 1+3"
+    assert lines_of(write, swept.replace("[2, 2]", "[2, 3]")) == [
+        "11: cells.1.sweep.grid.chunks.2: chunks must add up to the T=4 timesteps of plain, and 2+3 = 5"
+    ]
+    assert lines_of(write, plain, "cells.1.chunks=[1, 1]") == [
+        "--set cells.1.chunks=[1, 1]: cells.1.chunks: chunks must add up to the T=4 timesteps of plain, and 1+1 = 2"
+    ]
 
 
 def test_a_cell_that_comes_after_a_sweep_is_found_on_its_own_line(write):
@@ -187,6 +368,7 @@ def test_each_mistake_around_a_sweep_is_said_once_at_its_own_line(write):
     ]
 
 
+@settings(deadline=None)  # how long it takes says how busy the machine is
 @given(
     sweeps=st.lists(st.integers(1, 4), min_size=1, max_size=6),
     data=st.data(),
@@ -288,6 +470,22 @@ def test_overrides_leave_the_file_as_it_was_for_each_other(write):
         ("scenario: {requests: 1000001}", "scenario.requests: Input should be less than or equal to 1000000"),
         ("scenario: {warmup: 10001}", "scenario.warmup: Input should be less than or equal to 10000"),
         ("scenario: {timeout_ms: 3600001}", "scenario.timeout_ms: Input should be less than or equal to 3600000"),
+        ("scenario: {deadline_ms: 0}", "scenario.deadline_ms: Input should be greater than or equal to 1"),
+        (
+            "scenario: {deadline_ms: 5001}",
+            "scenario.deadline_ms: a deadline of 5001 ms is after timeout_ms (5000), when the link is given up",
+        ),
+        ("scenario: {kind: burst}", "scenario.kind: Input should be 'single_stream', 'server' or 'offline'"),
+        (
+            "scenario: {kind: server}",
+            "scenario.target_qps: a server needs to know how many requests arrive in a second",
+        ),
+        ("scenario: {kind: server, target_qps: 0}", "scenario.target_qps: Input should be greater than 0"),
+        ("scenario: {target_qps: 5}", "scenario.target_qps: requests of single_stream do not arrive at a rate"),
+        (
+            "scenario: {kind: offline, deadline_ms: 50}",
+            "scenario.deadline_ms: offline, all requests are there at once and none is late",
+        ),
         ("idle_s: 3601", "idle_s: Input should be less than or equal to 3600"),
         ("idle_s: .inf", "idle_s: Input should be a finite number (found inf)"),
         ("deadlines: {silence_s: .nan}", "deadlines.silence_s: Input should be a finite number (found nan)"),
@@ -303,9 +501,47 @@ def test_a_number_out_of_its_bounds_is_refused_where_it_stands(write, line, mess
     assert len(said) < 200
 
 
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("{kind: server}", "7: cells.0.scenario.target_qps: a server needs to know how many"),
+        ("{target_qps: 5}", "7: cells.0.scenario.target_qps: requests of single_stream do not arrive at a rate"),
+        ("{kind: offline, deadline_ms: 5}", "7: cells.0.scenario.deadline_ms: offline, all requests are there at once"),
+        ("{deadline_ms: 6000}", "7: cells.0.scenario.deadline_ms: a deadline of 6000 ms is after timeout_ms (5000)"),
+        ("{requests: 5}", "7: cells.0.scenario.requests: unknown key"),
+    ],
+)
+def test_what_a_cell_says_of_its_requests_has_to_go_together(write, own, message):
+    text = GOOD.replace(
+        "{mode: edge_only, model: plain}", "\n    {mode: edge_only, model: plain, scenario: " + own + "}"
+    )
+    said = lines_of(write, text)[0]
+    assert said.startswith(message), said
+
+
+def test_a_cell_inherits_the_rate_as_a_server_and_the_deadline_unless_it_is_offline(write):
+    shared = "name: small\nscenario: {kind: server, target_qps: 20, deadline_ms: 100}"
+    cell = "{mode: edge_only, model: plain, scenario: {kind: [single_stream, server, offline]}}"
+    text = GOOD.replace("name: small", shared).replace("{mode: edge_only, model: plain}", cell)
+    found = [cell.scenario and cell.scenario.model_dump() for cell in load_experiment(write(text)).cells]
+    assert found == [
+        {"kind": "single_stream", "target_qps": None, "deadline_ms": 100},
+        {"kind": "server", "target_qps": 20.0, "deadline_ms": 100},
+        {"kind": "offline", "target_qps": None, "deadline_ms": None},
+        {"kind": "server", "target_qps": 20.0, "deadline_ms": 100},
+        {"kind": "server", "target_qps": 20.0, "deadline_ms": 100},
+    ]
+
+
 def test_a_name_too_long_for_a_folder_is_refused(write):
     (said,) = lines_of(write, GOOD.replace("name: small", "name: " + "x" * 65))
     assert said.startswith("1: name: String should have at most 64 characters")
+
+
+@pytest.mark.parametrize("name", ["models", "bundles", "data", "reference"])
+def test_a_name_that_results_has_for_something_else_is_refused(write, name: str):
+    (said,) = lines_of(write, GOOD.replace("name: small", f"name: {name}"))
+    assert said.startswith(f"1: name: results/{name} is not for an experiment")
 
 
 def test_a_sweep_over_nothing_or_over_too_much_is_refused(write):
@@ -350,39 +586,3 @@ def unbounded(annotation, metadata, place):
 def test_every_number_of_a_file_has_a_least_and_a_most(document):
     assert list(unbounded(document, [], document.__name__)) == []
     assert list(unbounded(int, [], "x")) == ["x"]
-
-
-def bounds_of(path: str) -> tuple[set[float], set[float]]:
-    """The least and most that the schema gives a dotted key."""
-    annotation, metadata = Experiment, []
-    for name in path.split("."):
-        metadata = []
-        if name not in ("N", "NAME"):
-            blocks = [one for one in leaves(annotation) if issubclass(one, Strict)]
-            field = next(block.model_fields[name] for block in blocks if name in block.model_fields)
-            annotation, metadata = field.annotation, list(field.metadata)
-    if "threshold" in path:
-        metadata = [each for one in get_args(Confidence) if isinstance(one, FieldInfo) for each in one.metadata]
-    return (
-        {getattr(one, key) for one in metadata for key in ("ge", "gt") if hasattr(one, key)},
-        {getattr(one, key) for one in metadata for key in ("le", "lt") if hasattr(one, key)},
-    )
-
-
-def leaves(annotation):
-    """The plain types inside an annotation."""
-    if isinstance(annotation, type) and not get_args(annotation):
-        return [annotation]
-    return [leaf for part in get_args(annotation) for leaf in leaves(part)]
-
-
-def test_the_page_of_an_experiments_keys_has_their_bounds():
-    rows = re.findall(
-        r"^\| `([\w.]+)` \|[^|]*\| (above )?([\d.]+),? to ([\d.]+) \|",
-        (Path(__file__).parents[3] / "docs" / "experiments.md").read_text(),
-        re.MULTILINE,
-    )
-    assert {path: bounds_of(path) for path, *_ in rows} == {
-        path: ({float(least)}, {float(most)}) for path, _, least, most in rows
-    }
-    assert len(rows) == 12

@@ -76,8 +76,8 @@ def test_without_the_package_its_name_and_number_are_refused(site):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("packed = codecs_of_a_lab:CODEC", "may not be named 'packed'"),
-        ("auto = codecs_of_a_lab:CODEC", "may not be named 'auto'"),
+        ("packed = codecs_of_a_lab:CODEC", "'packed' of testbed.codecs may not be named so"),
+        ("auto = codecs_of_a_lab:CODEC", "'auto' of testbed.codecs may not be named so"),
         ("bytes = codecs_of_a_lab:TAKEN", "has wire_id 2; take one from 64 to 255"),
         ("bytes = codecs_of_a_lab:NAMELESS", "must be an object with name='bytes'"),
         ("bytes = codecs_of_a_lab:Bytes", "must be an object with name='bytes'"),
@@ -93,5 +93,5 @@ def test_what_is_no_codec_is_one_line_that_says_what_to_do(site, entry, message)
 
 def test_two_codecs_with_one_number_are_refused(site):
     add(site, "again = codecs_of_a_lab:AGAIN", "bytes = codecs_of_a_lab:CODEC")
-    with pytest.raises(CodecError, match="the codecs 'again' and 'bytes' both have wire_id 64"):
+    with pytest.raises(CodecError, match=r"'bytes' of testbed\.codecs has the wire_id 64 of 'again'"):
         codec_names()

@@ -51,8 +51,28 @@ def test_a_flipped_header_bit_is_refused_or_seen(frame: Frame, data):
         assert frames.unpack(bytes(packed), 64) != frame
 
 
+coded = st.lists(st.tuples(bytes_u8, st.binary(max_size=9)), min_size=1, max_size=5)
+
+
+@given(coded)
+def test_the_codes_of_several_timesteps_come_back_as_they_went(codes: list[tuple[int, bytes]]):
+    payload = frames.pack_steps(codes)
+    assert len(payload) == sum(frames.ENTRY_BYTES + len(code) for _, code in codes)
+    assert frames.codes_in(Frame(Kind.STEPS, 1, 0, len(codes), payload)) == codes
+
+
+@given(st.binary(max_size=40), st.integers(0, 6))
+def test_any_bytes_are_no_codes_or_are_the_one_form_of_theirs(payload: bytes, count: int):
+    try:
+        codes = frames.codes_in(Frame(Kind.STEPS, 1, 0, count, payload))
+    except FrameError:
+        return
+    assert len(codes) == count
+    assert frames.pack_steps([(codec, bytes(code)) for codec, code in codes]) == payload
+
+
 def test_the_header_has_its_fields_where_the_protocol_says():
-    header = bytes([1, 1, 7, 0, 0, 0, 3, 2, 0, 0, 6, 0, 0, 0])
+    header = bytes([2, 1, 7, 0, 0, 0, 3, 2, 0, 0, 6, 0, 0, 0])
     assert b"NX" + header + b"spikes" == GOOD
 
 
@@ -60,9 +80,9 @@ def test_the_header_has_its_fields_where_the_protocol_says():
     ("at", "value", "reason"),
     [
         (0, ord("X"), "bad_magic"),
-        (2, 2, "bad_version"),
+        (2, 1, "bad_version"),
         (3, 0, "bad_kind"),
-        (3, 6, "bad_kind"),
+        (3, 9, "bad_kind"),
         (10, 1, "bad_reserved"),
         (11, 1, "bad_reserved"),
         (12, 5, "bad_length"),

@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.base.power import Rail
+from devices.links.load import load_link
 from devices.power.emulated import EmulatedPower
 from devices.profile import Emulation, Profile, Runtime
+from devices.timemodel import Slowdown
 from testbed.errors import LinkError
 from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import CONTROL_SCHEMA, CellConfig, ExitConfig, Message
+from testbed.link.shaping.shaper import Disturbance
 from testbed.record import documents
 from tests.made import records
 
@@ -22,8 +25,10 @@ PROFILE = Profile(
     kind="emulated",
     reach="local",
     runtime=Runtime(provider="cpu", threads=2),
-    emulates=Emulation(board="Toy", slowdown=2, slowdown_source="made up for a test"),
-    power=[EmulatedPower(rail="VDD_IN", rate_hz=100, idle_mw=1, busy_mw=9, radio_mw=3, reference="made up for a test")],
+    emulates=Emulation(board="Toy", processor="cpu", time=Slowdown(slowdown=2, reference="made up for a test")),
+    power=[
+        EmulatedPower(rail="VDD_IN", rate_hz=100, idle_mw=1, cpu_busy_mw=9, radio_mw=3, reference="made up for a test")
+    ],
 )
 INA = records.capability("ina", Rail(name="VDD_IN", scope="module", gain=0.01), averaging_ms=6.6)
 LOAD = messages.Load(
@@ -45,19 +50,40 @@ LOAD = messages.Load(
     data_keys=new_keypair(),
     data_server_public=new_keypair().public,
     allowed_clients=[new_keypair().public],
+    link=load_link("lte-drive"),
+    shaping="user",
+)
+PATH = records.path_measured(
+    when="after", down_bytes_per_s=None, down_bytes_per_s_asked=None, lossy=True, tries=2, rates_unsure=0.1
 )
 BODIES: list[messages.Body] = [
+    messages.AskShaping(link=load_link("wifi"), peers=["10.9.0.2", "server"], role="edge", will_delay=True),
+    messages.CanShape(reasons=["no module"], address="10.9.0.1"),
     LOAD,
+    msgspec.structs.replace(LOAD, shaping="tc", because=["no"], peers=["10.9.0.1"], capture=True),
+    messages.CoolDown(as_warm_as={"cpu": 41.5}, within_c=2.0, at_most_s=60.0),
+    messages.CooledDown(detail=documents.Cooling(waited_s=3.0, temperature_c={"cpu": 42.0}, as_warm_as={"cpu": 41.5})),
+    messages.ComputeAhead(samples=[3, 1], chunks=[[1, 3], [4]]),
+    messages.Follow(window=4, chunks=[1, 3]),
     messages.WarmUp(samples=[3, 1]),
+    messages.BeginLink(),
+    messages.Disturb(disturbance=Disturbance(rate=0.5)),
+    messages.CheckPath(when="before"),
     messages.Idle(seconds=0.5, phase="idle_before"),
     messages.Measure(samples=[0, 5], first_request_id=10),
+    messages.BeginLink(),
+    messages.Disturb(disturbance=Disturbance(down=True, rate=0.5, delay_ms=3)),
+    messages.CheckPath(when="before"),
+    messages.PathChecked(detail=PATH),
     messages.Finish(),
     messages.Cancel(),
+    messages.Complete(),
     messages.ClockPing(t1_ns=1),
     messages.Bye(),
     messages.Hello(node="toy", facts=records.node_repeat().hello),
     messages.Loaded(data_endpoint="tcp://127.0.0.1:5555", detail=records.node_repeat([INA]).loaded),
-    messages.Measured(detail=documents.Measured(requests=3)),
+    messages.PathChecked(detail=records.path_measured(up_bytes_per_s=None, up_bytes_per_s_asked=None)),
+    messages.Measured(detail=documents.Measured(requests=3, whole=True)),
     messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"b": [1]}), settings=["a"])),
     messages.Done(),
     messages.Progress(done=1, total=2),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +124,7 @@ def test_each_number_is_taken_from_its_own_field():
             info.bytes_received + info.segs_in * header,
             info.rtt / 1000,
             info.total_retrans,
+            info.snd_cwnd,
         )
 
 
@@ -169,6 +172,24 @@ def test_a_new_connection_under_the_same_descriptor_is_reported_once_and_then_ad
     assert pair.edge.fileno() == number
     with pytest.raises(LinkError, match="made anew"):
         meter.read()
+    carry(pair.edge, pair.cloud, 600)
+    assert segments(meter.read().tx_bytes - last.tx_bytes, 600) >= 1
+
+
+@pytest.mark.parametrize("linger", [struct.pack("ii", 1, 0), None], ids=["reset", "closed"])
+def test_a_connection_that_the_other_end_ended_is_counted_to_its_last_byte(pair: Pair, linger: bytes | None):
+    meter = ConnectionMeter(pair.endpoint)
+    carry(pair.edge, pair.cloud, 5_000)
+    if linger is not None:
+        pair.cloud.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    pair.cloud.close()
+    select.select([pair.edge], [], [], 5)
+    last = meter.read()
+    assert segments(last.tx_bytes, 5_000) >= 1
+    assert meter.glance() is None
+    pair.edge.close()
+    assert meter.read() == last
+    pair.edge, pair.cloud = pair.connect()
     carry(pair.edge, pair.cloud, 600)
     assert segments(meter.read().tx_bytes - last.tx_bytes, 600) >= 1
 

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.errors import LinkError
 from testbed.link import frames
-from testbed.link.client import LinkTimeout
+from testbed.link.client import LinkLost, LinkTimeout
 from testbed.link.deadline import Deadline
 from testbed.link.frames import Frame
 from testbed.link.kinds import Kind
@@ -39,17 +39,27 @@ def cloud(answer: Callable[[DataServer, bytes, threading.Event], None]) -> Itera
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield server.endpoint
-        stop.set()
-        thread.join()
+        try:
+            yield server.endpoint
+        finally:
+            stop.set()
+            thread.join()
 
 
 @contextmanager
 def uplink(endpoint: str) -> Iterator[Uplink]:
     link = Uplink(endpoint, None, None, Deadline(5000))
-    yield link
-    link.close()
-    link.close()
+    try:
+        yield link
+    finally:
+        link.close()
+        link.close()
+
+
+def ask(link: Uplink, timeout_ms: int = 5000) -> Frame:
+    deadline = Deadline(timeout_ms)
+    link.send(QUESTION, deadline)
+    return link.answer(ABOUT, deadline)
 
 
 def test_the_answer_to_another_request_or_timestep_is_passed_over() -> None:
@@ -58,7 +68,7 @@ def test_the_answer_to_another_request_or_timestep_is_passed_over() -> None:
             server.send(peer, result(request, timestep, text))
 
     with cloud(answer) as endpoint, uplink(endpoint) as link:
-        assert bytes(link.ask(QUESTION, ABOUT, Deadline(5000)).payload) == b"this"
+        assert bytes(ask(link).payload) == b"this"
 
 
 def test_late_answers_do_not_prolong_the_deadline() -> None:
@@ -69,7 +79,7 @@ def test_late_answers_do_not_prolong_the_deadline() -> None:
     with cloud(answer) as endpoint, uplink(endpoint) as link:
         start = time.monotonic()
         with pytest.raises(LinkTimeout, match="no reply within 200 ms"):
-            link.ask(QUESTION, ABOUT, Deadline(200))
+            ask(link, 200)
         assert 0.2 <= time.monotonic() - start < 0.5
 
 
@@ -78,10 +88,10 @@ def test_a_renewed_connection_is_counted_on_top_of_the_one_before() -> None:
         server.send(peer, result(*ABOUT, bytes(1000)))
 
     with cloud(answer) as endpoint, uplink(endpoint) as link:
-        link.ask(QUESTION, ABOUT, Deadline(5000))
+        ask(link)
         first, before = link.spent(), link.counters
         link.renew()
-        link.ask(QUESTION, ABOUT, Deadline(5000))
+        ask(link)
         second = link.spent()
         assert first is not None
         assert second is not None
@@ -106,3 +116,55 @@ def test_a_cloud_that_is_not_there_is_an_error_and_leaves_nothing_open() -> None
     with pytest.raises(LinkError, match="nothing listens"):
         Uplink(endpoint, None, None, Deadline(100))
     assert threading.active_count() == before
+
+
+def until(happens: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not (found := happens()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return found
+
+
+def echo(number: int) -> bytes:
+    return frames.pack(Frame(Kind.ECHO, number))
+
+
+def test_a_probe_is_sent_and_its_echo_found_without_waiting_and_no_other_echo_counts() -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def answer(server: DataServer, peer: bytes, stop: threading.Event) -> None:
+        asked.set()
+        may_answer.wait(5)
+        for data in (result(*ABOUT, b"late"), echo(1), echo(2)):
+            server.send(peer, data)
+
+    with cloud(answer) as endpoint, uplink(endpoint) as link:
+        assert link.send_probe(2)
+        assert asked.wait(5)
+        start = time.monotonic()
+        assert not link.has_echo(2)
+        assert time.monotonic() - start < 0.2
+        may_answer.set()
+        assert until(lambda: link.has_echo(2))
+        assert not link.has_echo(2)
+
+
+def test_a_probe_cannot_be_sent_nor_echoed_on_a_connection_that_broke() -> None:
+    def answer(server: DataServer, peer: bytes, stop: threading.Event) -> None:
+        server.send(peer, echo(1))
+
+    with cloud(answer) as endpoint:
+        link = Uplink(endpoint, None, None, Deadline(5000))
+        assert link.send_probe(1)
+        assert until(lambda: link.has_echo(1))
+
+    def broke() -> bool:
+        try:
+            return link.has_echo(1)
+        except LinkLost:
+            return True
+
+    assert until(broke)
+    assert not link.send_probe(2)
+    assert not link.has_echo(2)  # the loss is told once
+    link.close()

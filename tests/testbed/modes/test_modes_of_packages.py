@@ -60,7 +60,7 @@ def test_what_fits_the_mode_is_asked_of_its_description(site):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("edge_only = modes_of_a_lab:MODE", "may not be named edge_only: the testbed's own is named so"),
+        ("edge_only = modes_of_a_lab:MODE", "'edge_only' of testbed.modes may not be named so"),
         ("fog = modes_of_a_lab:MODE", "the plug-in 'fog' of testbed.modes is no mode: .* name='fog'"),
         ("fog_only = modes_of_a_lab:FogOnly", "must be an object"),
         ("fog_only = modes_of_a_lab:BLANK", "with edge and cloud"),

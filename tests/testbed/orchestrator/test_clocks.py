@@ -35,7 +35,7 @@ def test_exchanges_go_on_while_the_block_lasts_and_not_after(monkeypatch: pytest
 
     async def scenario() -> tuple[Node, list[clocks.ClockEstimate], int]:
         node = Node()
-        async with clocks.during([node], 3) as found:
+        async with clocks.during(lambda: [node], 3) as found:
             while len(found) < 3:
                 node.answered.clear()
                 await node.answered.wait()
@@ -54,7 +54,7 @@ def test_an_exchange_that_fails_is_an_error_even_if_the_measurement_was_none(mon
 
     async def scenario() -> None:
         node = Node(gone_at=1)
-        async with clocks.during([node], 0):
+        async with clocks.during(lambda: [node], 0):
             await node.answered.wait()
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -63,9 +63,26 @@ def test_an_exchange_that_fails_is_an_error_even_if_the_measurement_was_none(mon
         asyncio.run(scenario())
 
 
+def test_a_node_that_a_fault_struck_meanwhile_is_left_out() -> None:
+    async def scenario() -> int:
+        struck = Node(gone_at=0)
+        present = [struck]
+
+        def there() -> list[Node]:
+            return [present.pop()] if present else []
+
+        async with clocks.during(there, 0) as found:
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return len(found)
+
+    assert asyncio.run(scenario()) == 0
+
+
 def test_what_goes_wrong_in_the_block_is_what_is_raised() -> None:
     async def scenario() -> None:
-        async with clocks.during([Node(gone_at=0)], 0):
+        node = Node(gone_at=0)
+        async with clocks.during(lambda: [node], 0):
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             raise ValueError("the measurement failed")

@@ -90,7 +90,7 @@ def test_two_edges_say_hello_and_each_is_answered_for_itself() -> None:
         asking = [asyncio.create_task(worker.ask(order, "measuring")) for worker in workers]
         for count, peer in enumerate(peers, start=1):
             asked = await peer.next_order()
-            await peer.say(messages.Measured(detail=Measured(requests=count)), asked.seq)
+            await peer.say(messages.Measured(detail=Measured(requests=count, whole=True)), asked.seq)
         assert [(await each).detail.requests for each in asking] == [1, 2]
 
     scenario(play)
@@ -118,6 +118,19 @@ def test_a_process_that_ends_is_told_of_whoever_else_still_runs() -> None:
         workers[0].process.ended = asyncio.get_running_loop().create_future()
         await peers[1].say(hello("board-2"))
         assert (await workers[1].hello(5)).node == "board-2"
+
+    scenario(play)
+
+
+def test_a_worker_whose_words_cannot_be_read_is_not_waited_for() -> None:
+    async def play(hub, workers, peers) -> None:
+        await peers[0].say(hello("board"))
+        await workers[0].hello(5)
+        asking = asyncio.create_task(workers[0].ask(messages.CheckPath(when="before"), "checking the link"))
+        await peers[0].next_order()
+        await peers[0].socket.send(messages.encode(Message(run="another", seq=1, body=messages.Done())))
+        with pytest.raises(WorkerError, match=r"^edge board, checking the link: .*another"):
+            await asking
 
     scenario(play)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from testbed.deploy.deployer import Step, unwatched
 from testbed.errors import DeployError
 from testbed.experiment import Deadlines
 from testbed.link import messages
@@ -19,6 +21,7 @@ from testbed.orchestrator import Attempt, Orchestrator
 from testbed.orchestrator.participants import participants
 from testbed.record import documents
 from testbed.record.layout import AttemptFolder
+from testbed.record.reader import read_document
 from tests.made import records
 
 RUN = "r1"
@@ -29,12 +32,15 @@ FINISHED_FIRST = "with this repeat, all of which is measured"
 
 
 class Board:
-    """A node and its worker. It dwells in one phase until it is released, or cancelled where a worker heeds that."""
+    """A node and its worker. It dwells in one phase until it is released, or cancelled where a worker heeds that.
+
+    Cancelled while measuring, it has measured `at_request` requests when the running one has ended.
+    """
 
     log = Path("/nonexistent")
 
-    def __init__(self, dwells: str = "") -> None:
-        self.dwells = dwells
+    def __init__(self, dwells: str = "", at_request: int = 1) -> None:
+        self.dwells, self.at_request = dwells, at_request
         self.there, self.released, self.cancelled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.cleaned_up = False
@@ -54,10 +60,10 @@ class Board:
                     wait.cancel()
 
     # A deployer.
-    async def open(self) -> None:
+    async def open(self, step: Step = unwatched) -> None:
         await self.dwell("open")
 
-    async def push(self, folder: Path, digest: str) -> str:
+    async def push(self, folder: Path, digest: str, step: Step = unwatched) -> str:
         await self.dwell("push")
         return str(folder)
 
@@ -104,6 +110,8 @@ class Board:
                 while not isinstance((message := messages.decode(await socket.recv(), RUN)).body, messages.Bye):
                     if isinstance(message.body, messages.Cancel):
                         self.cancelled.set()
+                    elif isinstance(message.body, messages.Complete):
+                        self.cancelled.clear()
                     elif not isinstance(message.body, messages.Heartbeat):
                         orders.append(asyncio.ensure_future(carry_out(message)))
             finally:
@@ -116,13 +124,19 @@ class Board:
         if name != "ClockPing":
             self.heard.append(name)
         await self.dwell(name)
+        if name == "idle_after" and self.cancelled.is_set():
+            return messages.Fault(message="did not rest", kind="WorkerError")
         if isinstance(body, messages.Load):
-            return messages.Loaded(data_endpoint=None, detail=documents.Loaded(power=[]))
+            power = [records.capability("ina") for _ in body.profile.power]
+            return messages.Loaded(data_endpoint=None, detail=documents.Loaded(power=power))
         if isinstance(body, messages.ClockPing):
             return messages.ClockPong(t1_ns=body.t1_ns, t2_ns=body.t1_ns, t3_ns=body.t1_ns, wall_offset_ns=0)
         if isinstance(body, messages.Measure):
-            done = 1 if self.cancelled.is_set() else len(body.samples)
-            return messages.Measured(detail=documents.Measured(requests=done))
+            done = self.at_request if self.cancelled.is_set() else len(body.samples)
+            return messages.Measured(detail=documents.Measured(requests=done, whole=done == len(body.samples)))
+        if isinstance(body, messages.CoolDown):
+            cooling = documents.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as=body.as_warm_as)
+            return messages.CooledDown(detail=cooling)
         if isinstance(body, messages.Finish):
             return messages.Finished(detail=records.node_repeat().finished)
         return messages.Done()
@@ -147,11 +161,13 @@ def attempt_in(folder: Path) -> Attempt:
     )
 
 
-def play(folder: Path, dwells: str, then: Callable[[Orchestrator, Board], Any]) -> tuple[Any, Board, Any]:
+def play(
+    folder: Path, dwells: str, then: Callable[[Orchestrator, Board], Any], at_request: int = 1
+) -> tuple[Any, Board, Any]:
     """Begin an attempt; once its board dwells in a phase, do something; what that and the attempt returned."""
 
     async def scenario() -> tuple[Any, Board, Any]:
-        board = Board(dwells)
+        board = Board(dwells, at_request)
         orchestrator = Orchestrator(RUN, lambda name, done, total: None, {"board": board})
         running = asyncio.ensure_future(orchestrator.attempt(attempt_in(folder)))
         await asyncio.wait({running, asyncio.ensure_future(board.there.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,6 +207,13 @@ def test_an_interrupted_measurement_is_not_a_whole_repeat_and_its_record_is_clos
     assert not (tmp_path / "attempt-000" / "attempt.json").exists()
 
 
+def test_a_repeat_interrupted_at_its_last_request_is_finished_in_full(tmp_path: Path) -> None:
+    how, board, whole = play(tmp_path, "Measure", interrupt, at_request=len(SAMPLES))
+    assert (how, whole) == (AFTER_REQUEST, True)
+    assert board.heard[-3:] == ["Measure", "idle_after", "Finish"]
+    assert (tmp_path / "attempt-000" / "attempt.json").exists()
+
+
 @pytest.mark.parametrize("phase", ["idle_after", "Finish"])
 def test_a_repeat_whose_requests_are_all_measured_is_not_thrown_away(tmp_path: Path, phase: str) -> None:
     def interrupt_and_release(orchestrator: Orchestrator, board: Board) -> str:
@@ -227,9 +250,9 @@ def test_a_second_interrupt_stops_now_in_every_phase(tmp_path: Path, phase: str)
 class Lost(Board):
     """A node whose connection breaks in being let go of."""
 
-    async def open(self) -> None:
+    async def open(self, step: Step = unwatched) -> None:
         try:
-            await super().open()
+            await super().open(step)
         except asyncio.CancelledError:
             raise DeployError("board: the connection was lost") from None
 
@@ -244,6 +267,38 @@ def test_a_node_that_fails_in_being_let_go_of_is_no_failure(tmp_path: Path) -> N
         return await running
 
     assert asyncio.run(asyncio.wait_for(scenario(), 20)) is False
+
+
+def metered(attempt: Attempt, **cooldown: Any) -> Attempt:
+    asked = documents.CooldownDocument(within_c=2.0, at_most_s=60.0)
+    board = records.profile("board", "host", [records.INA_POWER])
+    return replace(attempt, participants=participants([("edge", board)]), cooldown=asked, **cooldown)
+
+
+def play_metered(folder: Path, dwells: str, **cooldown: Any) -> Board:
+    async def scenario() -> Board:
+        board = Board(dwells)
+        orchestrator = Orchestrator(RUN, lambda name, done, total: None, {"board": board})
+        running = asyncio.ensure_future(orchestrator.attempt(metered(attempt_in(folder), **cooldown)))
+        await asyncio.wait({running, asyncio.ensure_future(board.there.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            orchestrator.cancel()
+        await running
+        return board
+
+    return asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_an_interrupt_while_a_board_cools_down_drops_the_attempt_at_once(tmp_path: Path) -> None:
+    board = play_metered(tmp_path, "CoolDown")
+    assert board.heard == ["Load", "CoolDown"]
+    assert not (tmp_path / "attempt-000" / "attempt.json").exists()
+
+
+def test_a_measured_board_cools_down_before_its_warm_up_to_what_it_was_and_that_is_on_record(tmp_path: Path) -> None:
+    assert play_metered(tmp_path, "", as_warm_as={"board": {"cpu": 39.0}}).heard[:3] == ["Load", "CoolDown", "WarmUp"]
+    told = read_document(tmp_path / "attempt-000" / "attempt.json", documents.AttemptRecord).nodes["board"].cooling
+    assert told == documents.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as={"cpu": 39.0})
 
 
 def test_without_an_interrupt_a_repeat_is_measured_whole(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_nothing_that_can_be_read_is_an_error_of_its_own(experiment: Path) -> No
         read(experiment)
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_events_that_are_no_file_are_one_line_and_nothing_hangs(experiment: Path, kind: str) -> None:
+    path = next(experiment.glob("*/events.jsonl"))
+    path.unlink()
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    cells, lines = read(experiment)
+    assert [line for line in lines if "events.jsonl" in line and "expected a file" in line]
+    assert cells
+
+
 def test_collecting_again_mends_what_was_torn(experiment: Path) -> None:
     for piece in PIECES:
         emptied(experiment / "bbbb" / piece)

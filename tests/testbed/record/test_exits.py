@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from devices.base.errors import TestbedError
+from devices.base.plugins import use_files
 from testbed.record.exits import accumulate, confidence, exit_timestep
 
 SURE = np.array([[0.5, 0.95, 0.2, 0.7], [0.9, 0.1, 0.6, 0.7], [0.3, 0.3, 0.3, 0.3]])
@@ -51,3 +53,44 @@ def test_sums_and_means_give_the_same_answers():
 @pytest.mark.parametrize("classes", [2, 3, 7, 10, 101])
 def test_a_flat_output_has_an_entropy_confidence_of_zero_and_not_less(classes):
     assert 0.0 <= confidence(np.full(classes, 0.1), "entropy") < 1e-9
+
+
+@pytest.fixture
+def policy_file(tmp_path):
+    """Uses a policy `mine` that gives what this text says."""
+
+    def use(gives):
+        adds = 'ADDS = {"exit_policies": {"mine": mine}}\n'
+        text = f"import numpy as np\n\ndef mine(logits):\n    return {gives}\n\n{adds}"
+        (tmp_path / "lab.py").write_text(text)
+        use_files([tmp_path / "lab.py"])
+
+    yield use
+    use_files([])
+
+
+def test_a_policy_of_a_file_is_asked_for_one_sample_and_for_many(policy_file):
+    policy_file("1 / (1 + np.exp(-logits.max(axis=-1)))")
+    one = confidence(np.array([0.0, 2.0, 1.0], dtype=np.float32), "mine")
+    assert one == pytest.approx(1 / (1 + np.exp(-2.0)))
+    assert confidence(np.zeros((4, 7, 3)), "mine") == pytest.approx(np.full((4, 7), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        ("logits.max(axis=-1)", "gave 2 for logits"),
+        ("np.nan * logits.sum(axis=-1)", "gave nan for logits"),
+        ("logits.missing()", "failed: AttributeError: 'numpy.ndarray' object has no attribute 'missing'"),
+        ("0 * logits", r"gave an array \[1, 2\] for logits \[1, 2\]: expected \[1\] numbers from 0 to 1"),
+    ],
+)
+def test_a_policy_that_gives_no_confidence_is_named_with_its_place(policy_file, gives, said):
+    policy_file(gives)
+    with pytest.raises(TestbedError, match=rf"lab\.py:6: the plug-in 'mine' of testbed\.exit_policies {said}"):
+        confidence(np.array([[0.0, 2.0]]), "mine")
+
+
+def test_a_policy_that_there_is_not_is_named_with_those_there_are():
+    with pytest.raises(TestbedError, match="no exit policy is named 'duel'; there is max_softmax, entropy, margin"):
+        confidence(np.zeros(3), "duel")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +17,13 @@ from hypothesis.extra.numpy import arrays
 from devices.base.errors import DeviceError
 from devices.base.power import PowerRow
 from devices.base.rowlog import RowLog
-from testbed.errors import RecordError
+from testbed.errors import DiskError, RecordError
 from testbed.record.documents import BoardFacts, Manifest, Status
 from testbed.record.exits import accumulate, confidence, exit_timestep
-from testbed.record.log import read_rows, write_json
+from testbed.record.log import make_folder, read_rows, write_json
 from testbed.record.reader import read_cell, read_document
-from testbed.record.schema import SCHEMA_VERSION, TimestepRow
-from testbed.record.tables import write_table
+from testbed.record.schema import SCHEMA_VERSION, NetworkRow, TimestepRow
+from testbed.record.tables import arrow_schema, read_table, write_table
 from tests.made import records
 
 
@@ -155,3 +156,44 @@ def test_a_field_that_no_document_has_is_refused(tmp_path):
     write_json(tmp_path / "manifest.json", {**msgspec.to_builtins(records.manifest()), "more": 1})
     with pytest.raises(RecordError, match="unknown field `more`"):
         read_document(tmp_path / "manifest.json", Manifest)
+
+
+def test_a_table_from_before_a_column_was_added_has_it_empty(tmp_path: Path) -> None:
+    kept = [name for name in arrow_schema(NetworkRow).names if name != "cwnd"]
+    row = NetworkRow(node="board", t_ns=1, interface="data", tx_bytes=2, rx_bytes=3, rtt_ms=0.5, retransmits=0, cwnd=9)
+    with RowLog(tmp_path / "network.jsonl") as log:
+        log.append(row)
+    write_table(tmp_path / "new.parquet", NetworkRow, [log.path])
+    new = read_table(tmp_path / "new.parquet", NetworkRow)
+    assert new.to_pylist() == [msgspec.structs.asdict(row)]
+    pq.write_table(new.select(kept), tmp_path / "old.parquet", write_page_checksum=True)
+    assert read_table(tmp_path / "old.parquet", NetworkRow).to_pylist() == [
+        msgspec.structs.asdict(row) | {"cwnd": None}
+    ]
+    for name in ("tx_bytes", "rtt_ms"):  # both were always there; None is a value of the second
+        pq.write_table(new.select([each for each in kept if each != name]), tmp_path / "torn.parquet")
+        with pytest.raises(RecordError, match="columns are not those of schema"):
+            read_table(tmp_path / "torn.parquet", NetworkRow)
+
+
+def test_a_folder_that_is_to_lie_behind_a_link_that_leads_nowhere_is_one_line(tmp_path):
+    link = tmp_path / "models"
+    link.symlink_to(tmp_path / "unplugged")
+    for write in (lambda: make_folder(link / "toy"), lambda: write_json(link / "toy" / "a.json", {})):
+        with pytest.raises(DiskError) as refused:
+            write()
+        text = str(refused.value)
+        assert f"{link} is a link to {tmp_path / 'unplugged'}, which is not there; mount or make it" in text
+        assert "\n" not in text
+
+
+def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path):
+    (tmp_path / "models").write_text("")
+    with pytest.raises(DiskError, match=r"models/toy: cannot be written: Not a directory; make room or choose another"):
+        make_folder(tmp_path / "models" / "toy")
+
+
+def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may everything
+    with pytest.raises(DiskError, match=r"models: cannot be written: Permission denied; make room or choose another"):
+        make_folder(tmp_path / "models")

@@ -11,7 +11,7 @@ from testbed.record.layout import ResultsFolder
 from testbed.record.reader import read_cell
 
 REFERENCE = ResultsFolder(Path(__file__).parents[3] / "results" / "reference")
-NAMES = ("cifar10-resnet18", "quickstart")
+NAMES = ("cifar10-resnet18", "large-input", "link-sweep", "lte-trace", "outage", "quickstart", "schedules")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,3 +34,8 @@ def test_the_manifests_of_a_reference_are_of_this_schema_and_fit_its_summary(nam
 
 def test_every_reference_is_read_here() -> None:
     assert {path.parents[1].name for path in REFERENCE.root.glob("*/*/manifest.json")} == set(NAMES)
+
+
+def test_no_reference_names_a_folder_of_the_machine_that_measured_it() -> None:
+    told = [read_cell(cell.path).manifest.invocation for name in NAMES for cell in REFERENCE.experiment(name).cells()]
+    assert not [word for one in told if one is not None for word in (*one.argv, one.file) if word.startswith("/")]

@@ -89,7 +89,7 @@ def test_an_edited_card_is_refused(folder: Path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema": 3}, "schema 3 instead of 2"),
+        ({"schema": 5}, "schema 5 instead of 4"),
         ({"typo": 1}, "typo"),
         ({"width": 0}, "width"),
         ({"width": "8"}, "width"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from devices.base.providers import PROVIDERS
 from testbed.errors import ModelError
 from testbed.runtime.onnx import OnnxGraph
 
@@ -204,3 +207,42 @@ def test_a_provider_that_does_not_start_is_an_error_and_not_the_cpu(
 
 def test_the_provider_asked_for_is_the_one_that_runs(doubler: OnnxGraph):
     assert doubler.providers == ["CPUExecutionProvider"]
+
+
+def test_threads_spin_within_a_call_alone_and_only_where_asked(doubler: OnnxGraph):
+    for spinning in (False, True):
+        options = OnnxGraph(doubler.path, 2, spinning=spinning)._session.get_session_options()  # noqa: SLF001
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spinning))
+        assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+def test_no_call_copies_a_state_between_host_and_device(neuron: OnnxGraph, tmp_path: Path, monkeypatch):
+    """ONNX Runtime's profile names a Memcpy node for each copy that a call makes; the same path serves a GPU."""
+
+    class Profiled(onnxruntime.SessionOptions):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enable_profiling = True
+            self.profile_file_prefix = str(tmp_path / "profile")
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Profiled)
+    for provider in ("cpu", "cuda"):
+        if PROVIDERS[provider][0] not in onnxruntime.get_available_providers():
+            continue
+        graph = OnnxGraph(neuron.path, provider=provider)
+        state = graph.initial_state()
+        for _ in range(3):
+            _, state = graph.step(row(1, 2, 3), state)
+            assert {value.device_name().lower() for value in state} == {graph.device}
+        profile = json.loads(Path(graph._session.end_profiling()).read_text())  # noqa: SLF001
+        operators = Counter(event["args"]["op_name"] for event in profile if event["cat"] == "Node")
+        assert operators["Add"] == 6
+        assert not [name for name in operators if name.startswith("Memcpy")]
+
+
+def test_an_output_left_on_the_device_goes_into_the_next_graph_as_it_is(neuron: OnnxGraph, doubler: OnnxGraph):
+    doubled = doubler.left_there(row(1, 2, 3))
+    assert doubled.device_name().lower() == doubler.device
+    assert neuron._value(doubled) is doubled  # noqa: SLF001
+    assert neuron.step(doubled, neuron.initial_state())[0].tolist() == [[4.0, 8.0, 12.0]]
+    assert doubled.numpy().tolist() == [[2.0, 4.0, 6.0]]

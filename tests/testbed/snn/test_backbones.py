@@ -21,8 +21,8 @@ def backbone(name: str, channels: int = 3) -> Backbone:
     return built
 
 
-def currents(net: Backbone, channels: int = 3) -> torch.Tensor:
-    images = torch.randn((4, channels, 32, 32), generator=torch.Generator().manual_seed(0))
+def currents(net: Backbone, channels: int = 3, size: tuple[int, int] = (32, 32)) -> torch.Tensor:
+    images = torch.randn((4, channels, *size), generator=torch.Generator().manual_seed(0))
     return direct_code(net.stem(images.unsqueeze(0)).squeeze(0), 3)
 
 
@@ -32,6 +32,12 @@ def test_the_cut_is_binary_and_of_the_stated_shape(name, split):
     features = net.until(split, currents(net))
     assert tuple(features.shape[2:]) == feature_shape(name, split, 4, 32)
     assert set(features.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("name", "split"), CASES)
+def test_the_cut_of_images_that_are_no_squares_has_the_stated_shape(name, split):
+    features = (net := backbone(name)).until(split, currents(net, size=(33, 52)))
+    assert tuple(features.shape[2:]) == feature_shape(name, split, 4, (33, 52))
 
 
 @pytest.mark.parametrize(("name", "split"), CASES)

@@ -73,7 +73,7 @@ def test_two_devices_share_the_batch_that_one_would_see():
             16,
             Augmentation(1, flip=True),
             epoch=lambda: 7,
-            side=lambda _: 4,
+            size=lambda _: 4,
             seed=(5,),
             rank=rank,
             world=world,
@@ -83,3 +83,14 @@ def test_two_devices_share_the_batch_that_one_would_see():
     for whole, even, odd in zip(epoch(0, 1), epoch(0, 2), epoch(1, 2), strict=True):
         assert torch.equal(whole[::2], even)
         assert torch.equal(whole[1::2], odd)
+
+
+def test_images_that_are_no_squares_are_cropped_flipped_and_blanked_along_both_sides():
+    images = torch.arange(6 * 10, dtype=torch.uint8).reshape(1, 1, 6, 10).expand(200, 1, 6, 10).contiguous() + 1
+    whole = Augmentation(0, flip=True).apply(images, (6, 10), np.random.default_rng(0))
+    seen = {tuple(image[0, 0, :2].tolist()) for image in whole}
+    assert seen == {(1, 2), (10, 9)}
+    cropped = Augmentation(2, flip=False, cutout=4).apply(images, (6, 10), np.random.default_rng(1))
+    assert cropped.shape == (200, 1, 6, 10)
+    corners = Augmentation(0, flip=False).apply(images, (4, 5), np.random.default_rng(2))[:, 0, 0, 0]
+    assert set(corners.tolist()) == {1 + 10 * row + column for row in range(3) for column in range(6)}

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from devices.base.plugins import use_files
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.experiment import CellSpec, ModelRef
@@ -241,3 +242,21 @@ def test_an_experiment_gets_concrete_numbers_and_where_they_come_from(lab, mode,
     assert origin["validation"]["samples"] == 30
     assert origin["validation"]["artefact"] == card.hash
     json.dumps(origin)  # as it goes into the manifest
+
+
+def test_a_policy_of_a_file_is_calibrated_and_an_edit_of_it_calibrates_anew(lab):
+    file, asked = lab / "lab.py", settings(0, policy="mine")
+    found = []
+    for power in (1, 8):
+        file.write_text(
+            "from testbed.record.exits import max_softmax\n\n"
+            f"def mine(logits):\n    return max_softmax(logits) ** {power}\n\n"
+            'ADDS = {"exit_policies": {"mine": mine}}\n'
+        )
+        use_files([file])
+        try:
+            found.append(run(lab, asked))
+        finally:
+            use_files([])
+    assert found[0].found == found[1].found  # the same order of samples, at other thresholds
+    assert found[1].thresholds != found[0].thresholds

@@ -43,11 +43,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def rows(trained: tuple[Path, Path]) -> list[Row]:
-    return evaluate(*trained, None, 2.0)
+    return evaluate(*trained, None, 2.0, ("float", "int8"))
 
 
-def test_there_is_a_row_for_every_way_to_answer(rows):
-    assert [(row.mode, row.codec, row.exit_threshold is None) for row in rows] == [
+@pytest.mark.parametrize("weights", ["float", "int8"])
+def test_there_is_a_row_for_every_way_to_answer_in_each_form(rows, weights):
+    found = [row for row in rows if row.weights == weights]
+    assert [(row.mode, row.codec, row.exit_threshold is None) for row in found] == [
         ("edge_only", "", True),
         ("edge_only", "", False),
         ("co_inference", "packed", True),
@@ -57,14 +59,16 @@ def test_there_is_a_row_for_every_way_to_answer(rows):
     ]
 
 
-def test_the_rows_are_what_the_exported_halves_do(trained, rows):
+@pytest.mark.parametrize(("name", "first"), [("coded", 0), ("coded.int8", 6)])
+def test_the_rows_are_what_the_exported_halves_do(trained, rows, name, first):
     recipe, models = trained
-    folder = models / "tiny" / "coded"
+    folder = models / "tiny" / name
     card = load_card(folder)
     test = load(load_recipe(recipe).dataset).test
-    stem, edge, cloud = (OnnxGraph(folder / f"{name}.onnx") for name in ("stem", "edge", "cloud"))
+    stem, edge, cloud = (OnnxGraph(folder / f"{part}.onnx") for part in ("stem", "edge", "cloud"))
     encode = CodecBook(card.code_shape, card.code_rates).encoder("auto")
-    threshold = rows[5].exit_threshold
+    told = rows[first + 5]
+    threshold = told.exit_threshold
     right, exits, sent = [], [], []
     for image, label in zip(test.images, test.labels, strict=True):
         current, state, far = stem.run(image[None]), edge.initial_state(), cloud.initial_state()
@@ -79,9 +83,9 @@ def test_the_rows_are_what_the_exported_halves_do(trained, rows):
         right.append(int(np.mean(logits, axis=0).argmax()) == label)
         exits.append(len(logits))
         sent.append(payload)
-    assert rows[5].accuracy == pytest.approx(np.mean(right))
-    assert rows[5].mean_exit_timestep == pytest.approx(np.mean(exits))
-    assert rows[5].payload_bytes == pytest.approx(np.mean(sent))
+    assert told.accuracy == pytest.approx(np.mean(right))
+    assert told.mean_exit_timestep == pytest.approx(np.mean(exits))
+    assert told.payload_bytes == pytest.approx(np.mean(sent))
 
 
 def test_drop_and_reductions_follow_from_the_numbers_beside_them(rows):
@@ -96,6 +100,13 @@ def test_drop_and_reductions_follow_from_the_numbers_beside_them(rows):
     assert [float(value) for value in packed.accuracy_per_timestep.split()][-1] == pytest.approx(
         packed.accuracy, abs=5e-5
     )
+
+
+def test_every_drop_is_against_the_backbone_in_float(rows):
+    for row in rows:
+        assert row.drop_points == pytest.approx(100 * (rows[0].accuracy - row.accuracy))
+    assert rows[6].weights == "int8"
+    assert (rows[6].drop_low, rows[6].drop_high) != (rows[0].drop_low, rows[0].drop_high), "it is another network"
 
 
 def test_the_table_is_written_whole(rows, tmp_path):

@@ -7,11 +7,11 @@ from spikingjelly.activation_based import functional, layer
 from torch import nn
 
 from testbed.data.datasets import Samples
-from testbed.snn.backbones import Backbone, conv_bn, resnet18, vgg16
+from testbed.snn.backbones import Backbone, Head, conv_bn, resnet18, vgg16
 from testbed.snn.deployable import deployable
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
-from testbed.snn.opcount import BATCH, count_operations
+from testbed.snn.opcount import BATCH, count_operations, count_parts
 
 T = 3
 SIDE = 8
@@ -55,7 +55,7 @@ def clockwork() -> Network:
     """
     stem = conv_bn(1, 2, 3)
     segments = {"stem": Neuron().build(), "stage1": nn.Sequential(conv_bn(2, 3, 3), Neuron().build())}
-    full = Network(Normalize(torch.zeros(1), torch.ones(1)), Backbone(stem, segments, 3, 2)).eval()
+    full = Network(Normalize(torch.zeros(1), torch.ones(1)), Backbone(stem, segments, Head(3, 2))).eval()
     with torch.no_grad():
         stem[0].weight.zero_()
         stem[0].weight[:, 0, 1, 1] = 2.0
@@ -177,15 +177,19 @@ def test_the_stem_is_counted_once_for_an_image_and_at_every_timestep_for_events(
 
 
 def test_counts_are_means_over_the_samples_that_the_seed_draws(full):
-    cut, whole = deployable(full.cut("stage1", None)), deployable(full)
+    cut = deployable(full.cut("stage1", None))
     pool = random_samples(40)
-    few = count_operations(cut, whole, pool, T, limit=BATCH + 3)
-    assert few.samples == BATCH + 3
-    assert few == count_operations(cut, whole, pool, T, limit=BATCH + 3)
-    assert few.edge.acs != count_operations(cut, whole, pool, T, limit=BATCH + 3, seed=1).edge.acs
+    few = count_parts(cut, pool, T, limit=BATCH + 3)
+    assert few == count_parts(cut, pool, T, limit=BATCH + 3)
+    assert few[0].acs != count_parts(cut, pool, T, limit=BATCH + 3, seed=1)[0].acs
     drawn = np.random.default_rng(0).permutation(40)[: BATCH + 3]
-    alone = [count_operations(cut, whole, pool.take(np.array([index])), T).full.synops[-1] for index in drawn]
-    assert few.full.synops[-1] == pytest.approx(np.mean(alone))
+    alone = [count_parts(cut, pool.take(np.array([index])), T)[1].synops[-1] for index in drawn]
+    assert few[1].synops[-1] == pytest.approx(np.mean(alone))
+
+
+def test_a_card_says_how_many_samples_were_counted(full):
+    cut = deployable(full.cut("stage1", None))
+    assert count_operations(cut, cut, random_samples(5), T).samples == 5
 
 
 def test_counting_leaves_the_network_as_it_was(full):

@@ -1,6 +1,9 @@
 """Training reaches what it is given, and goes on where it was interrupted."""
 
+import contextlib
 import csv
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -123,6 +126,19 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(tmp_path
         assert_same_weights(whole[name], resumed[name])
     same = [[{**row, "seconds": ""} for row in log(tmp_path / side)] for side in "ab"]
     assert same[0] == same[1]
+
+
+def test_an_interrupt_that_comes_where_no_exception_gets_through_is_heeded_all_the_same(tmp_path):
+    seen: list[int] = []
+
+    def report(progress: Any) -> None:
+        seen.append(progress.epoch)
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe_file(tmp_path), stripes(), tmp_path / "training", report)
+    assert set(seen) == {1}
 
 
 def test_a_finished_training_is_not_done_again_unless_asked(tmp_path):

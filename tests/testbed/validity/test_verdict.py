@@ -13,7 +13,9 @@ from devices.power.lateness import Lateness
 from devices.power.sampled import SourceReport
 from devices.power.sampler import SamplerReport
 from devices.power.source import SelfCheck
-from testbed.record.documents import BoardFacts, NodeRecord
+from devices.schedule import Timekeeping
+from testbed.record.documents import BoardFacts, Cooling, NodeRecord
+from testbed.record.faults import FaultRecord
 from testbed.record.schema import ClockEstimate, ClockLine, EventRow
 from testbed.validity import reasons
 from tests.made import records
@@ -30,6 +32,22 @@ def samples(node="board", source="ina", rail="VDD_IN", scope="module", busy_mw=6
     mw = np.where(MEASURING, busy_mw, busy_mw - 1000) + rng.choice([-41.0, 0.0, 41.0], len(T_MS))
     rows = {"node": node, "source": source, "rail": rail, "scope": scope, "mw": mw}
     return pd.concat([pd.DataFrame(rows | {"t_ns": (repeat * 10_000 + T_MS) * MS}) for repeat in range(REPEATS)])
+
+
+def readings(node="board", interface="if:eth0"):
+    """20 Hz over each repeat, of an interface."""
+    t_ms = np.concatenate([repeat * 10_000 + np.arange(0, 3000, 50) for repeat in range(REPEATS)])
+    return pd.DataFrame({"node": node, "interface": interface, "t_ns": t_ms * MS})
+
+
+def silent(first_ms, last_ms):
+    """No reading of the edge's interface from one time to the other; the others' go on."""
+
+    def change(rows):
+        kept = rows[(rows.t_ns < first_ms * MS) | (rows.t_ns > last_ms * MS)]
+        return pd.concat([kept, readings(interface="data"), readings(node="server")])
+
+    return {"network": change}
 
 
 def cell(**changes):
@@ -63,6 +81,7 @@ def cell(**changes):
     parts = {
         "requests": requests,
         "power": samples(),
+        "network": readings(),
         "events": events,
         "clock": [estimate("before", 0), estimate("after", 900_000)],
         "clock_lines": [clock_line(100.0), *steady_lines()],
@@ -181,6 +200,12 @@ def said(when, **facts):
     return {"nodes": repeats(lambda told: with_facts(told, when, **facts), "1")}
 
 
+def cooled_down(gave_up):
+    cooling = Cooling(waited_s=300.2, temperature_c={"tj": 52.0, "cpu": 47.0}, as_warm_as={"tj": 45.0, "cpu": 47.0},
+                      gave_up=gave_up)  # fmt: skip
+    return {"nodes": repeats(lambda told: replace(told, cooling=cooling), "1")}
+
+
 def left_out(readings, rail="VDD_IN"):
     """A source whose sampler did not believe so many readings of a rail, beside 990 that it did."""
     late = Lateness(p50=0, p99=0, max=0)
@@ -197,6 +222,20 @@ def left_out(readings, rail="VDD_IN"):
         return replace(told, loaded=replace(told.loaded, power=power), finished=replace(told.finished, sampler=report))
 
     return {"nodes": repeats(change, "1")}
+
+
+def overran(stages, overruns):
+    """A host that kept so badly to the time of the board that it emulates, in each repeat."""
+    kept = Timekeeping(
+        stages=stages,
+        overruns=overruns,
+        worst_overrun_ms=2.5,
+        modelled_ms=1000.0,
+        woken_late_ms=9.0,
+        worst_woken_late_ms=90.0,
+    )
+    late = repeats(lambda said: replace(said, finished=replace(said.finished, timekeeping=kept)))
+    return {"nodes": late}
 
 
 def braked_throughout(state):
@@ -234,7 +273,10 @@ def cloud_samples(first_ms, last_ms):
     "change",
     [
         pytest.param({}, id="nothing"),
+        pytest.param(cooled_down(gave_up=False), id="as warm as at the first repeat"),
         pytest.param(failing(2), id="1% of the requests failed"),
+        pytest.param(overran(200, 2), id="1% of the stages took longer than modelled"),
+        pytest.param(overran(0, 0), id="an emulated node that computes nothing"),
         pytest.param(without(1001, 1049), id="50 ms without a sample"),
         pytest.param(stalled(1000, 1490), id="the same reading for half a second"),
         pytest.param(stalled(0, 2990, mw=0.0), id="a rail that is off"),
@@ -252,6 +294,8 @@ def cloud_samples(first_ms, last_ms):
         pytest.param(cloud_samples(1001, 1049), id="a metered cloud"),
         pytest.param(left_out(10), id="1% of the readings were not believed"),
         pytest.param(left_out(500, "VDD_SOC"), id="readings of a part were not believed"),
+        pytest.param(silent(701, 1699), id="1 s without a reading of the network"),
+        pytest.param({"network": lambda _: readings(interface="if:wlan0")}, id="no data connection, as in an outage"),
     ],
 )
 def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
@@ -262,6 +306,11 @@ def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
     ("change", "message"),
     [
         (failing(3), r"1\.5% of the requests were not answered \(limit 1%\)"),
+        (
+            overran(200, 3),
+            r"board: host too slow for this board: 1\.5% of the edge's stages took longer than modelled, the worst by "
+            r"2\.5 ms \(limit 1%\)",
+        ),
         (without(1001, 1059), r"board: ina, repeat 0, VDD_IN: 60 ms without a power sample \(limit 50 ms\)"),
         (stalled(1000, 1510), r"board: ina, repeat 0, VDD_IN: the same reading for 510 ms \(limit 500 ms\)"),
         (slower(106.0), r"19\.9 independent readings .*\(200 power samples, averaged over 106 ms each; limit 20\)"),
@@ -279,6 +328,10 @@ def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
             r"edge board, repeat 1: still warming up: tj from 40\.0 to 45\.1 °C \(limit 5 °C more\)",
         ),
         (
+            cooled_down(gave_up=True),
+            r"edge board, repeat 1: gave up cooling down after 300 s: tj at 52\.0 °C, and at 45\.0 °C before the first",
+        ),
+        (
             {"clock": lambda found: [*found, estimate("during", -200_000)]},
             r"board, repeat 0: its wall clock was set by 1\.1 ms \(limit 1 ms\)",
         ),
@@ -291,6 +344,9 @@ def test_a_cell_that_just_passes_has_no_reasons_against_it(change):
             r"below zero\) and were left out \(limit 1%\)",
         ),
         ({"power": lambda rows: rows.iloc[:0]}, r"board: ina, repeat 0: no power samples"),
+        (silent(701, 1749), r"board, repeat 0: 1050 ms without a reading of its network interface \(limit 1000 ms\)"),
+        (silent(1000, 99_999), r"board, repeat 0: 1549 ms without a reading"),
+        (silent(-1, 10_000 * REPEATS), r"board, repeat 1: 1999 ms without a reading"),
     ],
 )
 def test_a_cell_that_just_fails_is_told_why(change, message):
@@ -298,6 +354,19 @@ def test_a_cell_that_just_fails_is_told_why(change, message):
     assert any(re.search(message, reason) for reason in found), found
     # The same gate may speak for both repeats, and no other gate for anything.
     assert len({re.sub(r"repeat \d|[\d.]+", "", reason) for reason in found}) == 1, found
+
+
+def test_an_edge_that_was_killed_as_asked_for_is_not_blamed_for_its_silence():
+    struck = cell(**silent(701, 1749))
+    killed = {"0": [FaultRecord(fault="edge_killed", from_ns=0, until_ns=1)]}
+    struck.manifest = replace(struck.manifest, faults=killed)
+    assert reasons(struck) == []
+    struck.manifest = replace(struck.manifest, faults={"1": killed["0"]})
+    assert reasons(struck) != []
+
+
+def test_an_edge_alone_has_no_network_to_record():
+    assert reasons(cell(network=lambda rows: rows.iloc[:0], mode=lambda _: "edge_only")) == []
 
 
 def test_an_edge_alone_is_not_judged_by_its_clouds_sensor():

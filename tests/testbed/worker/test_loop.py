@@ -9,6 +9,7 @@ import pytest
 
 from testbed.errors import WorkerError
 from testbed.link.messages import Measure
+from testbed.record.documents import Measured
 from testbed.record.schema import Outcome, RequestRow
 from testbed.worker import loop
 from testbed.worker.answering import Answered
@@ -18,28 +19,36 @@ from testbed.worker.loop import MAX_LOST_IN_A_ROW, PASS_STRIDE, RequestLoop
 class Requests:
     """Requests that take a millisecond each; `begun` are the ids and samples asked for, `kept` the recorded rows."""
 
-    def __init__(self, outcomes: str = "") -> None:
-        """The n-th request is lost where the n-th letter of `outcomes` is x."""
+    def __init__(self, outcomes: str = "", cancelled_at: int = 0) -> None:
+        """The n-th request is lost where the n-th letter of `outcomes` is x; there is a cancel during one of them."""
         self.begun: list[tuple[int, int]] = []
         self.kept: list[RequestRow] = []
         self.checks = 0
         self.cancel = threading.Event()
         self.fault: Exception | None = None
-        self._outcomes = outcomes
+        self._outcomes, self._cancelled_at = outcomes, cancelled_at
         self.loop = RequestLoop(self._answer, lambda answered: self.kept.append(answered.row), self._check, self.cancel)
 
     def measure(
-        self, samples: list[int], first: int = 0, at_least_s: float = 0.0, told: list[int] | None = None
+        self,
+        samples: list[int],
+        first: int = 0,
+        at_least_s: float = 0.0,
+        told: list[int] | None = None,
+        done: int = 0,
+        may_lose: int = 0,
     ) -> int:
-        order = Measure(samples=samples, first_request_id=first, min_duration_s=at_least_s)
-        return self.loop.measure(order, (lambda done: None) if told is None else told.append)
+        order = Measure(samples=samples, first_request_id=first, min_duration_s=at_least_s, may_lose=may_lose)
+        return self.loop.measure(order, (lambda done: None) if told is None else told.append, done).requests
 
     def _check(self) -> None:
         self.checks += 1
 
-    def _answer(self, number: int, sample: int) -> Answered:
+    def _answer(self, number: int, sample: int, arrival_ns: int | None) -> Answered:
         lost = self._outcomes[len(self.begun) : len(self.begun) + 1] == "x"
         self.begun.append((number, sample))
+        if len(self.begun) == self._cancelled_at:
+            self.cancel.set()
         start_ns = time.monotonic_ns()
         time.sleep(0.001)
         return Answered(row(number, sample, start_ns, "timeout" if lost else "ok"), [], self.fault)
@@ -118,10 +127,24 @@ def test_warming_up_records_nothing_and_uses_ids_of_its_own() -> None:
     assert not requests.kept
 
 
-def test_a_few_lost_requests_among_others_do_not_end_a_repeat() -> None:
+def test_as_many_lost_requests_as_a_cell_may_have_do_not_end_a_repeat() -> None:
     requests = Requests(outcomes="ox" * 40)
-    assert requests.measure(list(range(80))) == 80
+    assert requests.measure(list(range(80)), may_lose=40) == 80
     assert [kept.outcome for kept in requests.kept].count("timeout") == 40
+
+
+def test_a_repeat_ends_once_its_cell_cannot_be_valid_any_more() -> None:
+    requests = Requests(outcomes="ox" * 40)
+    with pytest.raises(WorkerError, match=r"25 of 50 requests were lost"):
+        requests.measure(list(range(80)), may_lose=24)
+    few = Requests(outcomes="ox" * 40)  # a handful says little, however few requests there are
+    with pytest.raises(WorkerError, match=rf"{MAX_LOST_IN_A_ROW} of 40 requests were lost"):
+        few.measure(list(range(80)), may_lose=0)
+
+
+def test_each_pass_over_the_samples_may_lose_as_many() -> None:
+    requests = Requests(outcomes=("o" * 10 + "x" * 10) * 3)
+    assert requests.measure(list(range(20)), at_least_s=0.04, may_lose=10) >= 40
 
 
 def test_a_link_that_is_gone_for_good_ends_the_repeat_with_its_reason_and_every_row() -> None:
@@ -145,3 +168,19 @@ def test_a_fault_that_is_no_matter_of_the_link_is_raised_once_its_row_is_kept() 
     with pytest.raises(ZeroDivisionError):
         requests.measure([1, 2, 3])
     assert len(requests.kept) == 1
+
+
+def test_a_worker_in_the_place_of_a_killed_one_goes_on_with_the_next_request():
+    requests = Requests()
+    assert requests.measure([5, 6, 7, 8], first=40, done=3) == 4
+    assert requests.begun == [(43, 8)]
+    again = Requests()
+    assert again.measure([5, 6], first=0, done=3) == 4  # in its second pass over the samples
+    assert again.begun == [(1 + PASS_STRIDE, 6)]
+
+
+@pytest.mark.parametrize(("cancelled_at", "whole"), [(1, False), (3, True)])
+def test_requests_that_are_cancelled_during_the_last_one_are_whole(cancelled_at, whole):
+    requests = Requests(cancelled_at=cancelled_at)
+    order = Measure(samples=[5, 3, 9], first_request_id=0, min_duration_s=0.0)
+    assert requests.loop.measure(order, lambda done: None) == Measured(requests=cancelled_at, whole=whole)

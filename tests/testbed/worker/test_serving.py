@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.emulation import Slowdown, Tempo
+from devices.tempo import RealTempo
 from testbed.errors import LinkError
 from testbed.link import frames
 from testbed.link.frames import Frame
@@ -33,6 +33,10 @@ class Server:
         if isinstance(message, Exception):
             raise message
         return b"peer", message
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._inbox)
 
     def send(self, peer: bytes, data: bytes) -> bool:
         failure, self.send_fails = self.send_fails, None
@@ -66,7 +70,7 @@ class Cloud:
         self.server, self.half = server, Half(np.zeros((1, 2), np.float32) if answer is None else answer)
         on_event = lambda name, detail: self.events.put((name, detail))  # noqa: E731
         self.faults: list[str] = []
-        self.serving = Serving(server, self.half, Tempo(Slowdown(1.0)), on_event, self.faults.append, 1000)
+        self.serving = Serving(server, self.half, RealTempo(), on_event, self.faults.append, 1000)
 
     def __enter__(self) -> Cloud:
         self.serving.start()
@@ -96,15 +100,42 @@ def test_an_end_is_handed_on_and_not_answered() -> None:
     assert cloud.half.ended == [9]
 
 
+def test_what_is_of_a_request_that_has_ended_is_dropped_before_its_end_and_after_it() -> None:
+    def step(request: int, timestep: int) -> bytes:
+        return frames.pack(Frame(Kind.STEP, request, timestep, payload=b"?"))
+
+    end = frames.pack(Frame(Kind.END, 3))
+    with Cloud(Server(step(3, 2), step(3, 3), end, step(4, 0), step(3, 4), step(4, 1))) as cloud:
+        answered = [cloud.server.sent.get(timeout=5) for _ in range(2)]
+    assert [(frame.request, frame.timestep) for frame in answered] == [(4, 0), (4, 1)]
+    assert cloud.half.ended == [3]
+    assert cloud.serving.dropped == 3
+    assert cloud.events.empty()
+    with Cloud(Server(end, step(3, 0))) as cloud:  # the same number again is another request
+        assert cloud.server.sent.get(timeout=5).timestep == 0
+
+
 def test_an_error_of_the_link_is_refused_and_is_no_fault() -> None:
     with Cloud(Server(STEP), LinkError("not so")) as cloud:
         answer = cloud.server.sent.get(timeout=5)
         assert (answer.kind, frames.unpack_reason(answer.payload)) == (Kind.REFUSED, "not so")
         assert cloud.event() == (
             "frame_refused",
-            {"reason": "bad_payload", "message": "not so", "request": 7, "timestep": 1},
+            {"reason": "bad_payload", "peer": b"peer".hex(), "message": "not so", "request": 7, "timestep": 1},
         )
     assert cloud.serving.fault is None
+
+
+def test_a_peer_that_sends_nonsense_without_end_is_told_of_ever_less() -> None:
+    with Cloud(Server(*[b"nonsense"] * 300, STEP)) as cloud:
+        assert cloud.server.sent.get(timeout=5).kind is Kind.RESULT  # the last one was reached
+        told = []
+        while not cloud.events.empty():
+            told.append(cloud.event())
+    assert {name for name, _ in told} == {"frame_refused"}
+    assert {detail["peer"] for _, detail in told} == {b"peer".hex()}
+    assert len(told) < 20
+    assert told[-1][1]["so_far"] == 256
 
 
 def test_an_unexpected_error_is_refused_recorded_and_reported_and_the_next_frame_answered(capsys) -> None:

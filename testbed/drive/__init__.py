@@ -1,0 +1,1 @@
+"""`testbed link`: a link driven over loopback, what was asked beside what was delivered."""
