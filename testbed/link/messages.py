@@ -15,9 +15,9 @@ from devices.profile import Profile
 from testbed.errors import LinkError
 from testbed.link.keys import KeyPair, Z85Key
 from testbed.link.shaping.shaper import Disturbance, Shaping
-from testbed.record import documents
-from testbed.record.documents import HelloFacts, Role
+from testbed.record import noderecord
 from testbed.record.exits import Accumulate, Policy
+from testbed.record.noderecord import HelloFacts, Role
 from testbed.record.scenario import ScenarioKind
 from testbed.record.schedules import AutoSchedule
 
@@ -251,31 +251,31 @@ class Loaded(_Body, frozen=True, kw_only=True):
     """The worker is ready. A cloud says where its data plane really listens."""
 
     data_endpoint: str | None
-    detail: documents.Loaded
+    detail: noderecord.Loaded
 
 
 class CooledDown(_Body, frozen=True, kw_only=True):
     """How warm the node is now, and how long it waited."""
 
-    detail: documents.Cooling
+    detail: noderecord.Cooling
 
 
 class PathChecked(_Body, frozen=True, kw_only=True):
     """The path has been measured."""
 
-    detail: documents.PathMeasured
+    detail: noderecord.PathMeasured
 
 
 class Measured(_Body, frozen=True, kw_only=True):
     """The requests have been measured, as far as nobody cancelled them."""
 
-    detail: documents.Measured
+    detail: noderecord.Measured
 
 
 class Finished(_Body, frozen=True, kw_only=True):
     """The record is closed."""
 
-    detail: documents.Finished
+    detail: noderecord.Finished
 
 
 class Done(_Body, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
 from testbed.link.keys import require_curve
 from testbed.link.messages import Body, Message, WorkerStart
-from testbed.record.documents import BoardFacts, HelloFacts
+from testbed.record.noderecord import BoardFacts, HelloFacts
 from testbed.version import VERSION
 from testbed.worker.cloud import CloudWork
 from testbed.worker.edge import EdgeWork
