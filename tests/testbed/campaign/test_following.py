@@ -9,7 +9,7 @@ import msgspec
 from testbed.campaign.following import Tail
 from testbed.record.schema import EventRow
 
-ROWS = [EventRow(node="board", t_ns=number, event="phase", detail={}) for number in range(3)]
+ROWS = [EventRow(node="board", repeat=0, t_ns=number, event="phase", detail={}) for number in range(3)]
 
 
 def test_a_row_is_given_once_and_when_it_is_whole(tmp_path: Path) -> None:
