@@ -76,7 +76,7 @@ def _growing(counter: Floats) -> Floats:
 
 
 def outages_of(requests: pd.DataFrame, starts: Floats, ends: Floats, trace: Trace) -> dict[str, Spans]:
-    """When the cloud did not answer, by how it went on; `starts` and `ends` are of the requests, as seconds of the trace."""
+    """When the cloud did not answer, by how it went on. `starts` and `ends` are the requests', in its seconds."""
     lost = (requests["outcome"] != "ok").to_numpy(bool)
     by_edge = ~lost & (requests["answered_by"] == "edge").to_numpy(bool)
     return {
