@@ -18,9 +18,9 @@ import pytest
 
 from devices.profile import load_profile
 from testbed.errors import LinkError, WorkerError
+from testbed.link.connectionmeter import ConnectionMeter
 from testbed.link.keys import new_keypair
 from testbed.link.messages import CellConfig, ExitConfig, Load, Measure
-from testbed.link.tcpinfo import ConnectionMeter
 from testbed.modes import registry
 from testbed.record.late import LateRow
 from testbed.record.log import read_rows
