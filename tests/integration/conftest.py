@@ -23,7 +23,7 @@ import yaml
 from testbed.record.reader import Cell, read_campaign
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "experiments" / "train" / "quickstart.yaml"
+RECIPE = ROOT / "experiments" / "train" / "digits-resnet18.yaml"
 TESTBED = Path(sys.executable).with_name("testbed")
 NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
