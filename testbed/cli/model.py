@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,12 @@ def train(
     from testbed.snn.artefact import weights_of
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
+    from testbed.snn.share import shares
 
     console.quiet = not is_first_process()
     hush(console.quiet)
     spec, models = load_recipe(recipe), ResultsFolder(results).models
-    for line in describe(spec):
+    for line in describe(spec, shares(spec).variants):
         console.print(line, highlight=False)
     with training() as report:
         hardware = Hardware(accelerator, devices or "auto", nodes)
@@ -67,6 +69,24 @@ def train(
         code = "x".join(map(str, card.code_shape or []))
         table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
     console.print(table)
+
+
+def splits(recipe: RecipeFile) -> None:
+    """List where a recipe's network can be cut: what crosses there, and how much of the arithmetic the edge has."""
+    from testbed.snn.recipe import describe, load_recipe
+    from testbed.snn.share import shares
+
+    spec = load_recipe(recipe)
+    found = shares(spec)
+    rows = []
+    for split, feature in spec.features.items():
+        carries = spec.backbone.carries_current(split)
+        crosses = "a bottleneck's code" if carries else "spikes, or a bottleneck's code"
+        share = f"{100 * found.splits[split]:.1f}" if split in found.splits else ""
+        rows.append([split, "x".join(map(str, feature)), str(prod(feature)), share, crosses])
+    print_rows(["split", "spikes CxHxW", "bits per timestep", "edge's share [%]", "what may cross"], rows)
+    for line in describe(spec, found.variants):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def evaluate(

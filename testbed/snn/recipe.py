@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
@@ -13,6 +14,7 @@ import pydantic
 from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.errors import TestbedError
+from testbed.snn.architecture import place
 from testbed.snn.network_spec import FLOAT_BITS, AnyBackbone, BackboneSpec, VariantSpec
 from testbed.snn.own_spec import OwnSpec, Shape, Weights
 from testbed.snn.pair_spec import PairSpec
@@ -118,17 +120,28 @@ class Recipe(Strict):
             if variant.split not in features:
                 reason = self.backbone.no_split(variant.split, self.dataset.channels, self.dataset.image_size)
                 raise PlacedError(reason, "variants", name, "split")
+            if variant.bottleneck is None and self.backbone.carries_current(variant.split):
+                raise PlacedError(
+                    f"a shortcut carries a membrane current past {variant.split}, which is no spike: give the variant "
+                    "a bottleneck, whose decoder makes that current, or the backbone `shortcut: spike`",
+                    *("variants", name, "split"),
+                )
+            if variant.control and all(phase.train != "all" for phase in self.training.phases):
+                raise PlacedError("is trained in an `all` phase, and there is none", "variants", name, "control")
             try:
                 self.code_shape(variant)
                 self._check_layers(variant)
             except ValueError as error:
                 raise PlacedError(str(error), "variants", name, "bottleneck") from error
+        segments = [split for split in features if place(split)[1] is None]
         for number, phase in enumerate(self.training.phases):
-            if unknown := sorted(set(phase.frozen) - set(features)):
-                raise PlacedError(
-                    f"{self.backbone.name} has no segment {unknown[0]!r}; there is {', '.join(features)}",
-                    *("training", "phases", number, "frozen"),
-                )
+            named = {"frozen": phase.frozen, "match": () if phase.match is None else phase.match.segments}
+            for key, names in named.items():
+                if unknown := sorted(set(names) - set(segments)):
+                    raise PlacedError(
+                        f"{self.backbone.name} has no segment {unknown[0]!r}; there is {', '.join(segments)}",
+                        *("training", "phases", number, key),
+                    )
         return self
 
     def _check_layers(self, variant: VariantSpec) -> None:
@@ -167,15 +180,18 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     return load_config(path, Recipe, overrides)
 
 
-def describe(recipe: Recipe) -> list[str]:
-    """What each variant sends, a line each: its split, features, code and compression."""
+def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
+    """What each variant sends, a line each: its split, features, code, compression, and the edge's share."""
     lines = []
     for name, variant in recipe.variants.items():
         feature, code = (
             "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
         )
         what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
-        lines.append(f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x")
+        line = f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
+        if name in edge_shares:
+            line += f", {100 * edge_shares[name]:.2g}% of the arithmetic on the edge"
+        lines.append(line)
     return lines
 
 

@@ -72,6 +72,13 @@ def test_every_reachable_code_is_as_small_as_it_says():
         ({"dataset": {"name": "digits_dvs", "frames": 5}}, "dataset.frames is 5, but timesteps is 4"),
         ({"variants": coded(channels=4, stride=4, hidden=8)}, "give `layers` of 2 or more"),
         ({"variants": coded(channels=4, stride=4, layers=2)}, "a stride of 4 takes 3 layers or more, not 2"),
+        ({"variants": {"plain": {"split": "stage2.1"}}}, "a shortcut carries a membrane current past stage2.1"),
+        ({"variants": {"plain": {"split": "stage2.2"}}}, "no split 'stage2.2'; there is stem, stage1.1, stage1"),
+        ({"variants": {"a": {"split": "stem", "control": True}}}, "trained in an `all` phase, and there is none"),
+        (
+            {"variants": {"a": {"split": "stem", "control": True, "bottleneck": {"compression": 512}}}},
+            "a control is the network without its bottleneck",
+        ),
         ({"variants": {}}, "a spiking network needs at least one variant"),
         ({"backbone": {"neuron": "relu"}}, "a relu network has no spikes to send"),
         ({"backbone": {"neuron": "relu"}, "variants": {}}, "a relu network has no time: timesteps is 4, not 1"),
@@ -91,7 +98,11 @@ def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):
         ({"distill": {"weight": 1.0}}, "a backbone that distils needs a teacher"),
         ({"frozen": ["stage4"]}, "frozen is for phases that train all, not backbone"),
         ({"train": "all", "frozen": ["stage9"]}, "no segment 'stage9'; there is stem, stage1"),
+        ({"train": "all", "frozen": ["stage2.1"]}, "no segment 'stage2.1'; there is stem, stage1, stage2"),
+        ({"train": "all", "match": {"weight": 1.0, "segments": ["stage2.1"]}}, "no segment 'stage2.1'"),
         ({"spike_rate": {"weight": 1.0}}, "for variants with a bottleneck"),
+        ({"entropy": {"weight": 1.0}}, "entropy is for variants with a bottleneck"),
+        ({"match": {"weight": 1.0}}, "match is for variants with a bottleneck"),
     ],
 )
 def test_a_phase_that_makes_no_sense_is_refused(tmp_path, phase, message):
