@@ -96,10 +96,13 @@ def evaluate(
     drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
     int8: Annotated[bool, typer.Option("--int8", help="the int8 form too, beside the float one")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="write models.csv and models.md here")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="write models.csv, models.md and the rate-accuracy figure here"),
     ] = None,
 ) -> None:
     """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
+    from analysis.figures.look import DEFAULT_LOOK
+    from analysis.figures.of_models import publish_models
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
 
@@ -110,7 +113,10 @@ def evaluate(
             rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms)
     print_rows(*table(rows))
     if out is not None:
-        for path in write_rows(rows, out):
+        paths = write_rows(rows, out)
+        if any(row.kind == "bottleneck" for row in rows):
+            paths += publish_models(out, DEFAULT_LOOK)
+        for path in paths:
             console.print(str(path), highlight=False)
 
 

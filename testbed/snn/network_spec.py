@@ -161,8 +161,13 @@ class VariantSpec(Strict):
         return self
 
     @property
+    def kind(self) -> Literal["plain", "bottleneck", "control"]:
+        """What it is beside the uncut network."""
+        if self.bottleneck is not None:
+            return "bottleneck"
+        return "control" if self.control else "plain"
+
+    @property
     def trained_in(self) -> tuple[str, ...]:
         """Kinds of phases that train it; in none of them it has the weights of the uncut network."""
-        if self.bottleneck is not None:
-            return "codec", "all"
-        return ("all",) if self.control else ()
+        return {"plain": (), "bottleneck": ("codec", "all"), "control": ("all",)}[self.kind]

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -15,6 +16,7 @@ from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.errors import TestbedError
 from testbed.snn.architecture import place
+from testbed.snn.base import on_base
 from testbed.snn.network_spec import FLOAT_BITS, AnyBackbone, BackboneSpec, VariantSpec
 from testbed.snn.own_spec import OwnSpec, Shape, Weights
 from testbed.snn.pair_spec import PairSpec
@@ -172,12 +174,12 @@ class Recipe(Strict):
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe file.
+    """Read a recipe file, with its `base` written out.
 
     Raises:
         ExperimentError: it says something a recipe may not say.
     """
-    return load_config(path, Recipe, overrides)
+    return load_config(path, Recipe, overrides, functools.partial(on_base, path))
 
 
 def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
@@ -201,6 +203,15 @@ TRAINING_VERSION = 2
 
 def recipe_digest(recipe: Recipe) -> str:
     """What decides the trained weights: what the file says, without the paths of data and checkpoint."""
-    document = recipe.model_dump(mode="json", exclude_unset=True, exclude={"checkpoint": True, "dataset": {"path"}})
+    return _digest(recipe, {"checkpoint": True, "dataset": {"path"}})
+
+
+def family_digest(recipe: Recipe) -> str:
+    """The same for recipes that differ in name and seed alone."""
+    return _digest(recipe, {"checkpoint": True, "dataset": {"path"}, "name": True, "training": {"seed"}})
+
+
+def _digest(recipe: Recipe, exclude: Any) -> str:
+    document = recipe.model_dump(mode="json", exclude_unset=True, exclude=exclude)
     document["training_version"] = TRAINING_VERSION
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
