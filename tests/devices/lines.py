@@ -21,6 +21,10 @@ def wait_for_lines(out: Path, count: int) -> None:
         time.sleep(0.005)
 
 
+def more_lines(out: Path, count: int) -> None:
+    wait_for_lines(out, (len(lines_of(out)) if out.exists() else 0) + count)
+
+
 def integrate_mj(lines: list[dict[str, Any]], start_ns: int, end_ns: int) -> float:
     t_ns = np.array([line["t_ns"] for line in lines])
     mw = np.array([line["mw"] for line in lines])
