@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 
-BATCH = 128
 CODECS = ("packed", "auto")
 FLOAT_BYTES = 4
 
@@ -157,6 +156,8 @@ def _run(
     """Logits [T, N, K], and the payload bytes [T, N] of each codec where the network is cut."""
     import torch
     from spikingjelly.activation_based import functional
+
+    from testbed.snn.epochs import BATCH
 
     encoders = {} if book is None else {codec: book.encoder(codec) for codec in CODECS}
     logits: list[NDArray[np.float32]] = []

@@ -1,6 +1,7 @@
 """`testbed evaluate` says of trained recipes what their exported halves would do on the test set."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,18 @@ def test_the_rows_are_what_the_exported_halves_do(trained, rows, name, first):
     assert told.accuracy == pytest.approx(np.mean(right))
     assert told.mean_exit_timestep == pytest.approx(np.mean(exits))
     assert told.payload_bytes == pytest.approx(np.mean(sent))
+
+
+def test_an_export_says_the_accuracy_on_some_of_the_samples_and_evaluate_on_all(trained, rows, tmp_path, monkeypatch):
+    recipe, models = trained
+    (tmp_path / "tiny").mkdir()
+    shutil.copytree(models / "tiny" / "training", tmp_path / "tiny" / "training")
+    monkeypatch.setattr("testbed.snn.export.ACCURACY_SAMPLES", 7)
+    some = load_card(artefact.ensure(recipe, "coded", tmp_path, None)).accuracy_per_timestep
+    for name, row in (("full", rows[0]), ("split", rows[2])):
+        sevenths = 7 * np.array(some[name])
+        assert np.array_equal(sevenths, sevenths.round()), "of seven samples"
+        assert row.samples == len(load(load_recipe(recipe).dataset).test) > 7
 
 
 def test_drop_and_reductions_follow_from_the_numbers_beside_them(rows):
