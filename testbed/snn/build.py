@@ -7,8 +7,8 @@ import torch
 
 from testbed.data.datasets import Dataset
 from testbed.errors import DataError
+from testbed.snn.architecture import FULL
 from testbed.snn.backbones import Backbone, resnet18, vgg16
-from testbed.snn.checkpoint import FULL
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.network_spec import BackboneSpec
 from testbed.snn.neurons import Neuron

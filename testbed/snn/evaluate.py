@@ -62,16 +62,40 @@ def evaluate(
     recipe = load_recipe(recipe_path)
     if isinstance(recipe.backbone, PairSpec):
         raise ModelError(f"{recipe_path}: evaluate is for networks; testbed show says what a pair of graphs reaches")
-    if not recipe.variants:
-        raise ModelError(f"{recipe_path}: a relu network is a teacher; it has no variant to deploy and evaluate")
     dataset = load(recipe.dataset, data)
     minutes = _trained_minutes(models / recipe.name / "training" / "training.csv")
+    if not recipe.spiking:
+        return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
     full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
     backbone = _Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
     rows = []
     for weights in forms:
         rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone)
     return rows
+
+
+def _ann_rows(
+    recipe_path: Path,
+    models: Path,
+    data: Path | None,
+    forms: Sequence[Weights],
+    dataset: Dataset,
+    minutes: float | None,
+) -> list[Row]:
+    """What the exported graphs of a network without spikes answer, after its one step."""
+    from testbed.snn import ann
+
+    recipe, test = load_recipe(recipe_path), dataset.test
+    wanted: dict[Weights, None] = dict.fromkeys(("float", *forms))
+    folders = {weights: artefact.ensure(recipe_path, None, models, data, weights) for weights in wanted}
+    answers = {
+        weights: _Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels)
+        for weights, folder in folders.items()
+    }
+    return [
+        _row(recipe, load_card(folders[each]), minutes, answers["float"], answers[each], None, EdgeOnly.facts.name)
+        for each in forms
+    ]
 
 
 def _rows(
