@@ -78,9 +78,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
     `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
     the logits accumulated over timesteps 1..t+1. With `static_input` a sample is one image for all timesteps, else
-    it is a frame of events for each. `code_rates` [T][C'] is the share of ones in each channel of the code at each
-    timestep, on training data: what the `entropy` codec codes with. `graphs` says what a call of each step graph asks
-    of a processor. `weights` is their form, that of the backbone too. `hash` covers every other field, so every file.
+    it is a frame of events for each, or `frames` of them at once for an ANN. `code_rates` [T][C'] is the share of ones
+    in each channel of the code at each timestep, on training data: what the `entropy` codec codes with. `graphs` says
+    what a call of each step graph asks of a processor. `weights` is their form, that of the backbone too. `hash` covers
+    every other field, so every file.
     """
 
     schema: int = MODEL_SCHEMA
@@ -95,6 +96,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     classes: Annotated[list[str], msgspec.Meta(min_length=2)]
     input_shape: Shape
     static_input: bool
+    frames: Positive | None = None
     split: str | None = None
     feature_shape: Shape | None = None
     code_shape: Shape | None = None
@@ -134,7 +136,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def sample_shape(self) -> list[int]:
         """Shape of one whole sample: [C, H, W] of a still image or [T, C, H, W] of event frames."""
-        return self.input_shape if self.static_input else [self.timesteps, *self.input_shape]
+        return self.input_shape if self.static_input else [self.frames or self.timesteps, *self.input_shape]
 
 
 def chunk_file(step: str, timesteps: int) -> str:

@@ -44,8 +44,8 @@ QUANTISED = ["Conv", "Relu", "Add", "MaxPool", "ReduceMean", "Gemm"]
 """Operators that compute in integers: all but the normalisation of pixels."""
 
 
-class Still(nn.Module):
-    """From images [1, C, H, W], or one frame of events [1, 1, C, H, W], to logits [1, K]: no time, and no state."""
+class _Graph(nn.Module):
+    """A network as one graph without time: from images [1, C, H, W], or frames [1, T, C, H, W], to logits [1, K]."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -54,9 +54,8 @@ class Still(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Every layer once."""
-        frame = inputs if inputs.ndim == 4 else inputs[:, 0]
-        backbone = self.network.backbone
-        return cast(Tensor, backbone(backbone.stem(self.network.normalize(frame))))
+        backbone, images = self.network.backbone, inputs.flatten(1, 2) if inputs.ndim == 5 else inputs
+        return cast(Tensor, backbone(backbone.stem(self.network.normalize(images))))
 
 
 def write_ann(
@@ -71,13 +70,15 @@ def write_ann(
     sample = torch.from_numpy(dataset.test.images[:1].copy())
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    export_graph(Still(network), (sample,), part / GRAPH)
+    export_graph(_Graph(network), (sample,), part / GRAPH)
     in_int8: set[nn.Module] = set()
     if weights == "int8":
         quantise(part / GRAPH, dataset.train)
         in_int8 = {module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     right = logits(part / GRAPH, dataset.test).argmax(1) == dataset.test.labels
-    cost = count_parts(network, dataset.test, recipe.timesteps, int8=in_int8)[0]
+    images = dataset.test.images if dataset.static else dataset.test.images.reshape(len(right), -1, *sample.shape[-2:])
+    counted = Samples(images, dataset.test.labels)  # of frames, the counters would take one for each timestep
+    cost = count_parts(network, counted, recipe.timesteps, int8=in_int8)[0]
     card = write_card(
         part,
         ModelCard(
@@ -92,9 +93,10 @@ def write_ann(
             classes=list(dataset.classes),
             input_shape=list(sample.shape[-3:]),
             static_input=dataset.static,
+            frames=None if dataset.static else sample.shape[1],
             bottleneck=False,
             accuracy_per_timestep={FULL: [float(right.mean())]},
-            op_counts=op_counts(None, None, cost, dataset.test),
+            op_counts=op_counts(None, None, cost, counted),
             graphs=graph_works(part),
             trained={"recipe": recipe_digest(recipe), **trained},
         ),

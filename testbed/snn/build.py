@@ -15,6 +15,7 @@ from testbed.snn.neurons import Neuron
 from testbed.snn.own import own_backbone
 from testbed.snn.own_spec import OwnSpec
 from testbed.snn.recipe import Recipe
+from testbed.snn.still import Still
 
 STATISTICS_SAMPLES = 5000
 """Inputs, evenly spaced over the training set, whose pixels give the normalisation."""
@@ -27,13 +28,16 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
         DataError: the data set's event frames are not as many as the recipe's timesteps.
     """
     inputs = dataset.train.images
-    if inputs.ndim == 5 and inputs.shape[1] != recipe.timesteps:
+    if recipe.spiking and inputs.ndim == 5 and inputs.shape[1] != recipe.timesteps:
         raise DataError(f"{dataset.name}: {inputs.shape[1]} frames, but the recipe has {recipe.timesteps} timesteps")
     torch.manual_seed(recipe.training.seed)
     sample = inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)].astype(np.float64) / 255.0
     axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
     mean, std = sample.mean(axis=axes), sample.std(axis=axes)
-    spec = recipe.backbone
+    spec, channels = recipe.backbone, recipe.dataset.channels
+    if not recipe.spiking and inputs.ndim == 5:  # its frames are channels
+        channels *= inputs.shape[1]
+        mean, std = np.tile(mean, inputs.shape[1]), np.tile(std, inputs.shape[1])
     if isinstance(spec, OwnSpec):
         lif = Neuron()
         data = recipe.dataset
@@ -41,8 +45,8 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
     else:
         assert isinstance(spec, BackboneSpec), "a pair of graphs is there already"
         lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
-        backbone = _backbone(spec, recipe.dataset.channels, len(dataset.classes), lif)
-    full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
+        backbone = _backbone(spec, channels, len(dataset.classes), lif)
+    full = (Network if recipe.spiking else Still)(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
     networks = {FULL: full}
     for name, variant in recipe.variants.items():
         bottleneck = None

@@ -7,7 +7,6 @@ energy: those are measured by `testbed run`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -26,7 +25,7 @@ from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
 from testbed.snn.architecture import Weights
 from testbed.snn.calibrate import Settings, calibrate
-from testbed.snn.evaluation import Row
+from testbed.snn.evaluation import Row, trained_minutes
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
@@ -63,7 +62,7 @@ def evaluate(
     if isinstance(recipe.backbone, PairSpec):
         raise ModelError(f"{recipe_path}: evaluate is for networks; testbed show says what a pair of graphs reaches")
     dataset = load(recipe.dataset, data)
-    minutes = _trained_minutes(models / recipe.name / "training" / "training.csv")
+    minutes = trained_minutes(models / recipe.name / "training" / "training.csv")
     if not recipe.spiking:
         return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
     full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
@@ -219,6 +218,7 @@ def _row(
         dataset_variant=card.dataset_variant,
         backbone=card.backbone,
         width=card.width,
+        spiking=card.spiking,
         weights=card.weights,
         timesteps=recipe.timesteps,
         mode=mode,
@@ -241,11 +241,3 @@ def _row(
         reduction_vs_packed=None if sent is None else elements / 8 / sent,
         trained_minutes=minutes,
     )
-
-
-def _trained_minutes(log: Path) -> float | None:
-    """Minutes that the epochs of a training log took; None where the weights came without one."""
-    if not log.exists():
-        return None
-    with log.open(newline="") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60

@@ -103,7 +103,7 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
-        if self.dataset.frames not in (None, self.timesteps):
+        if self.spiking and self.dataset.frames not in (None, self.timesteps):
             raise PlacedError(
                 f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps"
             )
