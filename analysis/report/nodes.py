@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from analysis.texts import significant
-from testbed.record.documents import NodeRecord, NodeRepeat
+from testbed.record.noderecord import NodeRecord, NodeRepeat
 from testbed.record.power import left_out
 from testbed.record.reader import Cell
 

@@ -16,8 +16,8 @@ from testbed.experiment.replays import Replay, measured_once
 from testbed.modes import facts_of
 from testbed.orchestrator import Participant
 from testbed.orchestrator.participants import participants
-from testbed.record.documents import Role
 from testbed.record.layout import ExperimentFolder, ResultsFolder
+from testbed.record.noderecord import Role
 from testbed.snn.artefact import check_variant
 from testbed.snn.recipe import Recipe, load_recipe
 

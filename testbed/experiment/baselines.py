@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from testbed.experiment.cell import CellSpec, ModelRef
 from testbed.experiment.scenario import Arriving, arriving
-from testbed.experiment.spec import CellSpec, Experiment, ModelRef
+from testbed.experiment.spec import Experiment
 from testbed.snn.architecture import Weights
 from testbed.snn.recipe import Recipe
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from analysis.report.nodes import nodes
 from devices.base.power import Rail
-from testbed.record.documents import BoardFacts, Cooling, NodeRepeat
+from testbed.record.noderecord import BoardFacts, Cooling, NodeRepeat
 from tests.made import records
 
 

@@ -18,13 +18,13 @@ import pytest
 
 from devices.profile import load_profile
 from testbed.errors import LinkError, WorkerError
+from testbed.link.connectionmeter import ConnectionMeter
 from testbed.link.keys import new_keypair
 from testbed.link.messages import CellConfig, ExitConfig, Load, Measure
-from testbed.link.tcpinfo import ConnectionMeter
 from testbed.modes import registry
-from testbed.record.documents import Measured
 from testbed.record.late import LateRow
 from testbed.record.log import read_rows
+from testbed.record.noderecord import Measured
 from testbed.record.schema import EventRow, NetworkRow, RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, write_card
 from testbed.runtime.bundle import write_bundle

@@ -9,7 +9,7 @@ import pytest
 
 from testbed.errors import WorkerError
 from testbed.link.messages import Measure
-from testbed.record.documents import Measured
+from testbed.record.noderecord import Measured
 from testbed.record.schema import Outcome, RequestRow
 from testbed.worker import loop
 from testbed.worker.answering import Answered
