@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.runtime.artefact import ModelCard, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, write_card
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.architecture import FULL, Weights
 from testbed.snn.deployable import deployable
@@ -75,9 +75,12 @@ def write_ann(
     if weights == "int8":
         quantise(part / GRAPH, dataset.train)
         in_int8 = {module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)}
-    right = logits(part / GRAPH, dataset.test).argmax(1) == dataset.test.labels
-    images = dataset.test.images if dataset.static else dataset.test.images.reshape(len(right), -1, *sample.shape[-2:])
-    counted = Samples(images, dataset.test.labels)  # of frames, the counters would take one for each timestep
+    some = dataset.test.some(ACCURACY_SAMPLES)
+    right = logits(part / GRAPH, some).argmax(1) == some.labels
+    counted = dataset.test
+    if not dataset.static:  # of frames, the counters would take one for each timestep
+        channels = counted.images.reshape(len(counted), -1, *sample.shape[-2:])
+        counted = Samples(channels, counted.labels)
     cost = count_parts(network, counted, recipe.timesteps, int8=in_int8)[0]
     card = write_card(
         part,
@@ -150,8 +153,8 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]
     """Samples, one by one, drawn by a fixed seed."""
 
     def __init__(self, samples: Samples) -> None:
-        order = np.random.default_rng(0).permutation(len(samples))[:CALIBRATION_SAMPLES]
-        self._left: Iterator[NDArray[np.uint8]] = (samples.images[at : at + 1] for at in order)
+        drawn = samples.some(CALIBRATION_SAMPLES)
+        self._left: Iterator[NDArray[np.uint8]] = (drawn.images[at : at + 1] for at in range(len(drawn)))
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         """The next one; None when there is none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,20 @@ from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.modes.co_inference import CoInference
 from testbed.modes.edge_only import EdgeOnly
-from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
+from testbed.snn.answers import Answers, Ints
 from testbed.snn.architecture import Weights
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluation import Row, trained_minutes
 from testbed.snn.pair_spec import PairSpec
-from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
 
-Bools: TypeAlias = NDArray[np.bool_]
-Ints: TypeAlias = NDArray[np.int64]
 
-BATCH = 128
 CODECS = ("packed", "auto")
 FLOAT_BYTES = 4
 
@@ -66,7 +63,7 @@ def evaluate(
     if not recipe.spiking:
         return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
     full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
-    backbone = _Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
+    backbone = Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
     rows = []
     for weights in forms:
         rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone)
@@ -88,8 +85,7 @@ def _ann_rows(
     wanted: dict[Weights, None] = dict.fromkeys(("float", *forms))
     folders = {weights: artefact.ensure(recipe_path, None, models, data, weights) for weights in wanted}
     answers = {
-        weights: _Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels)
-        for weights, folder in folders.items()
+        weights: Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels) for weights, folder in folders.items()
     }
     return [
         _row(recipe, load_card(folders[each]), minutes, answers["float"], answers[each], None, EdgeOnly.facts.name)
@@ -105,8 +101,10 @@ def _rows(
     weights: Weights,
     dataset: Dataset,
     minutes: float | None,
-    backbone: _Answers,
+    backbone: Answers,
 ) -> list[Row]:
+    from testbed.snn.share import shares  # with torch, as is everything that runs a network
+
     recipe, test = load_recipe(recipe_path), dataset.test
     cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
     networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
@@ -123,8 +121,8 @@ def _rows(
 
     whole = backbone
     if weights != "float":
-        whole = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
-    first = next(iter(recipe.variants))
+        whole = Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
+    first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
         for alpha in (None, threshold(first, "full"))
@@ -132,34 +130,26 @@ def _rows(
     for name, card in cards.items():
         book = CodecBook(card.code_shape, card.code_rates)
         logits, payloads = _run(networks[name], test, recipe.timesteps, book)
-        answers = _Answers(logits, test.labels)
+        answers = Answers(logits, test.labels)
         alpha = threshold(name, "split")
         for codec in CODECS:
             rows += [
                 _row(
-                    recipe, card, minutes, backbone, answers, each, CoInference.facts.name, name, codec, payloads[codec]
+                    recipe,
+                    card,
+                    minutes,
+                    backbone,
+                    answers,
+                    each,
+                    CoInference.facts.name,
+                    name,
+                    codec,
+                    payloads[codec],
+                    edge_shares[name],
                 )
                 for each in (None, alpha)
             ]
     return rows
-
-
-class _Answers:
-    """What a network says of every test sample after each timestep."""
-
-    def __init__(self, logits: NDArray[np.float32], labels: Ints) -> None:
-        mean = accumulate(logits)
-        self.right: Bools = np.asarray(mean.argmax(axis=-1) == labels)
-        self.sure = confidence(mean)
-
-    def exits(self, threshold: float | None) -> Ints:
-        """The timestep (from 1) that each sample stops at."""
-        steps, count = self.right.shape
-        return np.full(count, steps) if threshold is None else exit_timestep(self.sure, threshold)
-
-    def answered(self, exits: Ints) -> Bools:
-        """Whether the answer at each sample's exit is right."""
-        return np.asarray(self.right[exits - 1, np.arange(len(exits))])
 
 
 def _run(
@@ -168,6 +158,8 @@ def _run(
     """Logits [T, N, K], and the payload bytes [T, N] of each codec where the network is cut."""
     import torch
     from spikingjelly.activation_based import functional
+
+    from testbed.snn.epochs import BATCH
 
     encoders = {} if book is None else {codec: book.encoder(codec) for codec in CODECS}
     logits: list[NDArray[np.float32]] = []
@@ -194,13 +186,14 @@ def _row(
     recipe: Recipe,
     card: ModelCard,
     minutes: float | None,
-    backbone: _Answers,
-    answers: _Answers,
+    backbone: Answers,
+    answers: Answers,
     threshold: float | None,
     mode: str,
     variant: str = "",
     codec: str = "",
     payloads: Ints | None = None,
+    edge_share: float = 1.0,
 ) -> Row:
     exits = answers.exits(threshold)
     right = answers.answered(exits)
@@ -214,6 +207,8 @@ def _row(
     return Row(
         recipe=recipe.name,
         recipe_digest=recipe_digest(recipe)[:16],
+        family=family_digest(recipe)[:16],
+        seed=recipe.training.seed,
         dataset=card.dataset,
         dataset_variant=card.dataset_variant,
         backbone=card.backbone,
@@ -223,9 +218,11 @@ def _row(
         timesteps=recipe.timesteps,
         mode=mode,
         variant=variant,
+        kind=recipe.variants[variant].kind if variant else "uncut",
         split=(card.split or "") if variant else "",
         code="x".join(map(str, card.code_shape or [])) if variant else "",
         compression=card.compression if variant else None,
+        edge_share=edge_share,
         codec=codec,
         exit_threshold=threshold,
         samples=len(right),

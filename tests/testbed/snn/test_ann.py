@@ -27,6 +27,7 @@ from testbed.snn.deployable import deployable
 from testbed.snn.evaluate import evaluate
 from testbed.snn.evaluation import table
 from testbed.snn.recipe import load_recipe
+from testbed.snn.share import shares
 from tests.testbed.snn.made import stripes
 
 RECIPE = {
@@ -171,6 +172,7 @@ def test_frames_of_events_are_channels_of_one_step(tmp_path):
         recipe_file(tmp_path, dataset={"name": "digits_dvs", "image_size": SIDE, "frames": frames}, checkpoint=None)
     )
     dataset = stripes(64, frames=frames)
+    assert shares(recipe).splits["stage4"] > 0.9
     network = build(recipe, dataset)["full"].eval()
     assert network.backbone.stem[0].in_channels == 2 * frames
     card = write_ann(recipe, network, dataset, tmp_path / "events", {}, "float")
