@@ -23,7 +23,7 @@ import yaml
 from testbed.record.reader import Cell, read_campaign
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "experiments" / "train" / "quickstart.yaml"
+RECIPE = ROOT / "experiments" / "train" / "digits-resnet18.yaml"
 TESTBED = Path(sys.executable).with_name("testbed")
 PATIENT = "tests.integration.patient"
 NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
