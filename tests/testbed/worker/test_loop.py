@@ -17,7 +17,7 @@ from tests.fakes.virtualclock import MS, VirtualClock
 
 
 class Requests:
-    """Requests that take a virtual millisecond each; `begun` are ids and samples asked for, `kept` the recorded rows."""
+    """Requests that take a virtual millisecond each; `begun`: ids and samples asked for, `kept`: the recorded rows."""
 
     def __init__(self, outcomes: str = "", cancelled_at: int = 0) -> None:
         """The n-th request is lost where the n-th letter of `outcomes` is x; there is a cancel during one of them."""
