@@ -63,12 +63,13 @@ def resnet() -> Network:
     return made(resnet18(4, 3, 10, LIF, "membrane"), 16)
 
 
-@pytest.fixture(scope="module", params=["stage1", "stage1.1"])
+@pytest.fixture(scope="module", params=["stage1", "stage1.1", "pixels"])
 def exported(
     request: pytest.FixtureRequest, resnet: Network, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Network, Network]:
     """The folder of a coded ResNet's graphs, and what they were exported from: the cut and the uncut network."""
-    coded = resnet.cut(request.param, Bottleneck(4, 2, 4, LIF, layers=3))
+    split, pixels = ("stage1", (3, 4)) if request.param == "pixels" else (request.param, None)
+    coded = resnet.cut(split, Bottleneck(4, 2, 4, LIF, layers=3, pixels=pixels))
     warm(coded, 16)
     cut, full = (deployed(network, "int8", samples(16), T) for network in (coded, resnet))
     folder = tmp_path_factory.mktemp("int8")
