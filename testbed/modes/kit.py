@@ -35,7 +35,7 @@ class Kit:
         config: what the cell measures.
         backbone_form: which form of the uncompressed backbone runs, once a mode has asked for it.
         graphs: how each graph that was loaded is computed, by its file.
-        runtime_told: by what: the provider, its library's version and its device.
+        runtime_told: by what: the library with its version, its device.
         stages: how long they take; None where no schedule is chosen by it.
 
     `ahead` is where an emulated edge's networks are remembered.

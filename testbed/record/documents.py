@@ -92,8 +92,8 @@ class LoadedFallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a node is ready with: its power sources as probed, its form of the backbone where it runs it whole.
 
-    `graphs` says how each graph is computed, by its file, and `runtime` by what: the provider, its library's version
-    and its device. `stages` says how long they take, where a schedule is chosen by it. `shaping` says how this node
+    `graphs` says how each graph is computed, by its file, and `runtime` by what: the library with its version, its
+    device. `stages` says how long they take, where a schedule is chosen by it. `shaping` says how this node
     imposes the link's conditions; None where it has no part in that.
     """
 

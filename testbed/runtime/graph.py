@@ -41,7 +41,7 @@ class Graph(Protocol):
 
     @property
     def told(self) -> dict[str, str]:
-        """What computes it, for the manifest: the provider, its library's version, its device."""
+        """What computes it, for the manifest: the library with its version, its device."""
         ...
 
     def initial_state(self) -> State:

@@ -88,7 +88,8 @@ class OnnxGraph:
     @property
     def told(self) -> dict[str, str]:
         """What computes it."""
-        return {"provider": self.providers[0], "version": f"onnxruntime {ort.__version__}", "device": self.device}
+        library = f"onnxruntime {ort.__version__}"
+        return {"library": library, "provider": self.providers[0], "device": "CPU" if self.device == "cpu" else "GPU"}
 
     def initial_state(self) -> State:
         """Zeros for every state, for a batch of one. No step writes into them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from testbed.runtime.backbone import Stepped
 from testbed.runtime.bundle import load_bundle
@@ -18,14 +19,13 @@ def test_a_campaign_on_pytorch_has_the_logits_of_onnx_runtime_and_says_what_comp
     edge = lab.device("bench-edge", "emulated-orin-nano", call_ms=12, runtime=TORCH)
     cloud = lab.device("bench-cloud", runtime=TORCH)
     cell = {"mode": "co_inference", "model": "coded", "codec": "packed"}
-    lab.run("run", lab.experiment(cell, edge=edge, cloud=cloud), "--results", lab.results, "--no-report")
+    done = lab.run("run", lab.experiment(cell, edge=edge, cloud=cloud), "--results", lab.results, "--no-report")
     measured = lab.cell("co_inference")
-    assert measured.status.state == "complete"  # valid or not: a busy machine may be too slow
+    assert measured.status.state == "complete", done.text  # valid or not: a busy machine may be too slow
     for record in measured.manifest.nodes.values():
         assert record.profile.runtime.told == "torch on cpu"
         for repeat in record.repeats.values():
-            assert (repeat.loaded.runtime["provider"], repeat.loaded.runtime["device"]) == ("torch", "CPU")
-            assert repeat.loaded.runtime["version"].count(".") >= 2
+            assert repeat.loaded.runtime == {"library": f"torch {torch.__version__}", "device": "CPU"}
 
     artefact = lab.results / "models" / "quickstart" / "coded"
     stem, edge_step, cloud_step = (OnnxGraph(artefact / f"{name}.onnx") for name in ("stem", "edge", "cloud"))

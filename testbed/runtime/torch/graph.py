@@ -95,8 +95,10 @@ class TorchGraph:
     @property
     def told(self) -> dict[str, str]:
         """What computes it."""
-        device = "CPU" if self.device == "cpu" else torch.cuda.get_device_name()
-        return {"provider": "torch", "version": torch.__version__, "device": device}
+        library = f"torch {torch.__version__}"
+        if self.device == "cpu":
+            return {"library": library, "device": "CPU"}
+        return {"library": library, "cuda": str(torch.version.cuda), "device": torch.cuda.get_device_name()}
 
     def initial_state(self) -> State:
         """Zeros for every state. No step writes into them."""

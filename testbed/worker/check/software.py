@@ -90,5 +90,5 @@ def _check_torch(profile: Profile) -> CheckLine:
         except ModelError as error:
             seen, _, fix = str(error).removeprefix(f"{path}: ").rpartition("; ")
             return CheckLine(state="failed", what="runtime", seen=seen, fix=fix)
-    seen = f"torch {told['version']} on {told['device']}; the profile wants {profile.runtime.told}"
+    seen = f"{told['library']} on {told['device']}; the profile wants {profile.runtime.told}"
     return CheckLine(state="ok", what="runtime", seen=seen)
