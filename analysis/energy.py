@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from analysis.sampling import edge_limit_mj, same_code_s2
 from analysis.uncertainty import Budget, PartName, budget, quantisation, rectangular
 from testbed.errors import RecordError
-from testbed.record.documents import NodeRecord
 from testbed.record.metering import MIN_READINGS
+from testbed.record.noderecord import NodeRecord
 from testbed.record.power import Phase, Source, Window, recorded, repeats, source_names, window
 from testbed.record.reader import Cell
 from testbed.record.trapezoid import Trace, weights

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from testbed.record.documents import Manifest, NodeRecord, Role
+from testbed.record.documents import Manifest
+from testbed.record.noderecord import NodeRecord, Role
 
 Kind: TypeAlias = Literal["text", "number", "integer", "boolean"]
 Field: TypeAlias = str | float | bool | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.texts import significant
-from testbed.record.documents import PathMeasured
+from testbed.record.noderecord import PathMeasured
 from testbed.record.reader import Cell
 
 

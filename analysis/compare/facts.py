@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from testbed.record.documents import Manifest, NodeRecord
+from testbed.record.documents import Manifest
+from testbed.record.noderecord import NodeRecord
 
 _OF_A_MODEL = ("op_counts", "code_rates", "trained", "files", "accuracy_per_timestep")
 """What the hash of a model stands for."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.alike import Alike
-from analysis.energy import EnergySource, energy
+from analysis.energy import Energy, EnergySource, energy
+from analysis.uncertainty import Budget
+from testbed.record.noderecord import NodeRecord
 from testbed.record.queue import throughput_qps
 from testbed.record.reader import Cell
 
@@ -68,11 +70,21 @@ def _throughput(cell: Cell) -> Number | None:
 def _energy(cell: Cell) -> Number | None:
     node = cell.manifest.role("edge")[0]
     found = energy(cell, node)
-    if found is None:
+    return None if found is None else _metered(node, found, found.gross, found.per_repeat_mj)
+
+
+def _energy_net(cell: Cell) -> Number | None:
+    node = cell.manifest.role("edge")[0]
+    found = energy(cell, node)
+    if found is None or found.net is None or found.net_per_repeat_mj is None:
         return None
-    systematic = math.hypot(*(value for part, value in found.gross.standard.items() if part != "repeats"))
+    return _metered(node, found, found.net, found.net_per_repeat_mj)
+
+
+def _metered(node: NodeRecord, found: Energy, total: Budget, per_repeat_mj: Mapping[int, float]) -> Number:
+    systematic = math.hypot(*(value for part, value in total.standard.items() if part != "repeats"))
     sensor = f"{found.node} {node.profile.power[0].source} {found.scope}"
-    return Number("mJ", found.per_repeat_mj, systematic, sensor, found.source)
+    return Number("mJ", per_repeat_mj, systematic, sensor, found.source)
 
 
 def _mean(column: str, unit: str, applies: Callable[[Cell], bool]) -> Callable[[Cell], Number | None]:
@@ -101,5 +113,6 @@ NUMBERS: Mapping[str, Callable[[Cell], Number | None]] = {
     "latency_p99_ms": _server_p99,
     "throughput_qps": _throughput,
     "energy_mj": _energy,
+    "energy_net_mj": _energy_net,
 }
-"""By the names of `summary.csv`. Energy is the edge's, gross."""
+"""By the names of `summary.csv`. Energy is the edge's: gross, and net of the idle baseline where one was taken."""

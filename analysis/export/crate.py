@@ -20,8 +20,9 @@ from analysis.export.cells import whole_cells
 from analysis.export.people import Author
 from analysis.export.public import TEXTS, public_copy, without_private
 from testbed.errors import RecordError
-from testbed.record.documents import Manifest, NodeRecord
+from testbed.record.documents import Manifest
 from testbed.record.layout import ExperimentFolder
+from testbed.record.noderecord import NodeRecord
 from testbed.record.reader import Cell
 
 if TYPE_CHECKING:

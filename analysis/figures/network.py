@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from analysis.figures.style import (
     wrapped,
 )
 from analysis.metrics.measured import Measured
+from analysis.timeline import GAP_S, Floats, Trace, asked_of, faults_of, first_requests, outages_of, trace_of
 from testbed.errors import RecordError
-from testbed.record.power import window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,32 +36,12 @@ if TYPE_CHECKING:
 MOST_CELLS = 2
 _LEAST_HEIGHT_IN = 4.0  # of print, for four panels one below the other
 _LEAST_BIN_S, _MOST_BINS = 0.1, 150
-_GAP_S = 0.5  # ten readings: the connection was down
 _LEAST_MEAN = 7  # requests
 _FAR = 3.0  # asked for more than so many times what was carried: said in words, so that there is something to see
 _COLOUR = {"up": BLUE, "down": PURPLE}
 _DASH: Any = {"up": "-", "down": (0, (1, 0.8))}
 _FAULT = "fault"
 _SHADES = {"not answered": VERMILION, "answered by the edge": ORANGE, "no connection": GREY}
-
-Floats = NDArray[np.float64]
-Spans = list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class _Trace:
-    """Counters of the shaped path in one repeat; seconds since its first request, bytes as the edge sees them."""
-
-    s: Floats
-    up: Floats
-    down: Floats
-    rtt_ms: Floats
-
-    @property
-    def gaps(self) -> Spans:
-        """Where there are no readings, since the connection was down."""
-        before = np.flatnonzero(np.diff(self.s) > _GAP_S)
-        return [(float(self.s[at]), float(self.s[at + 1])) for at in before]
 
 
 def network(shown: Sequence[Measured]) -> tuple[Figure, str]:
@@ -98,7 +77,7 @@ def network(shown: Sequence[Measured]) -> tuple[Figure, str]:
         "acknowledgements in it), each request's latency, and the timestep at which it stopped (dots) with the running "
         "mean (line)."
     )
-    if any(_asked(one) for one, _ in drawn):
+    if any(asked_of(one) for one, _ in drawn):
         caption += " Dashed lines and bands are what was asked of the link: mean, least and most."
     if shaded := [name for name in _SHADES if name in shades]:
         caption += f" Shaded: {', '.join(shaded)}."
@@ -107,57 +86,21 @@ def network(shown: Sequence[Measured]) -> tuple[Figure, str]:
     return figure, caption
 
 
-def _picked(shown: Sequence[Measured]) -> list[tuple[Measured, _Trace]]:
+def _picked(shown: Sequence[Measured]) -> list[tuple[Measured, Trace]]:
     """The first cell of each kind with counters; codes before inputs, with faults or an exit before without."""
-    first: dict[Any, tuple[Measured, _Trace]] = {}
+    first: dict[Any, tuple[Measured, Trace]] = {}
     for one in shown:
         manifest = one.cell.manifest
         config = manifest.config
         kind = (manifest.sends != "code", not config.faults, config.fallback is None, manifest.exit is None)
-        if manifest.sends != "nothing" and kind not in first and (trace := _trace(one)) is not None:
+        if manifest.sends != "nothing" and kind not in first and (trace := trace_of(one)) is not None:
             first[kind] = one, trace
     return [first[kind] for kind in sorted(first)]
 
 
-def _requests(one: Measured) -> pd.DataFrame:
-    """Those of the first edge in the first repeat, in time."""
-    rows = one.cell.requests
-    edge = one.cell.manifest.role("edge")[0]
-    rows = rows[(rows["node"] == edge.id) & (rows["repeat"] == rows["repeat"].min())]
-    ordered: pd.DataFrame = rows.sort_values("t_start_ns")
-    return ordered
-
-
-def _trace(one: Measured) -> _Trace | None:
-    """The counters of the edge, or of the cloud where the shaper is beside it; None where there are none."""
-    manifest, requests = one.cell.manifest, _requests(one)
-    edge = manifest.role("edge")[0]
-    repeat = int(requests["repeat"].iloc[0])
-    for node in (edge, *manifest.role("cloud")):
-        rows = one.cell.network
-        rows = rows[(rows["node"] == node.id) & (rows["interface"] == "data")].sort_values("t_ns")
-        if rows.empty:
-            continue
-        inside = window(one.cell, node, repeat)
-        seconds = (rows["t_ns"].to_numpy(np.int64) - inside.start_ns) / 1e9
-        near = (seconds > -1) & (seconds < inside.seconds + 1)
-        if near.sum() < 2:
-            continue
-        sides = ("tx_bytes", "rx_bytes") if node is edge else ("rx_bytes", "tx_bytes")
-        up, down = (_growing(rows[name].to_numpy(np.float64)[near]) for name in sides)
-        return _Trace(seconds[near], up, down, rows["rtt_ms"].to_numpy(np.float64)[near])
-    return None
-
-
-def _growing(counter: Floats) -> Floats:
-    """A counter that begins anew with its process, such as one that was killed, as one that goes on."""
-    steps = np.diff(counter, prepend=counter[0])
-    return np.cumsum(np.where(steps < 0, counter, steps))
-
-
-def _draw_column(panels: Sequence[Axes], one: Measured, trace: _Trace) -> set[str]:
+def _draw_column(panels: Sequence[Axes], one: Measured, trace: Trace) -> set[str]:
     rate, rtt, took, exits = panels
-    requests = _requests(one)
+    requests = first_requests(one)
     origin = int(requests["t_start_ns"].iloc[0])
     starts, ends = ((requests[name].to_numpy(np.int64) - origin) / 1e9 for name in ("t_start_ns", "t_end_ns"))
     _draw_rate(rate, one, trace, ends[-1])
@@ -165,7 +108,7 @@ def _draw_column(panels: Sequence[Axes], one: Measured, trace: _Trace) -> set[st
     _draw_latency(took, one, requests, ends)
     plain_log(took.yaxis)
     _draw_exits(exits, one, requests, ends)
-    outages, faults = _outages(requests, starts, ends, trace), _faults(one, origin, ends[-1])
+    outages, faults = outages_of(requests, starts, ends, trace), faults_of(one, origin, ends[-1])
     for axes in panels:
         for name, spans in outages.items():
             for start, end in spans:
@@ -182,7 +125,7 @@ def _draw_column(panels: Sequence[Axes], one: Measured, trace: _Trace) -> set[st
     return {name for name, spans in {**outages, _FAULT: faults}.items() if spans}
 
 
-def _draw_rate(axes: Axes, one: Measured, trace: _Trace, end_s: float) -> None:
+def _draw_rate(axes: Axes, one: Measured, trace: Trace, end_s: float) -> None:
     edges = np.linspace(0, end_s, max(2, min(_MOST_BINS, int(end_s / _LEAST_BIN_S)) + 1))
     middles = (edges[1:] + edges[:-1]) / 2
     unknown = np.zeros(len(middles), bool)
@@ -194,7 +137,7 @@ def _draw_rate(axes: Axes, one: Measured, trace: _Trace, end_s: float) -> None:
         mbit_s[unknown] = np.nan
         axes.stairs(mbit_s, edges, color=_COLOUR[side], linewidth=pt(1.0), label=side, baseline=None, ls=_DASH[side])
         most = max(most, float(np.nan_to_num(mbit_s).max()))
-    for side, asked in _asked(one).items():
+    for side, asked in asked_of(one).items():
         capacity = asked.get("mbit_s")
         if capacity is None:
             continue
@@ -210,9 +153,9 @@ def _draw_rate(axes: Axes, one: Measured, trace: _Trace, end_s: float) -> None:
     axes.set_ylabel(_named("Rate [Mbit/s]", one))
 
 
-def _draw_rtt(axes: Axes, one: Measured, trace: _Trace, end_s: float) -> None:
+def _draw_rtt(axes: Axes, one: Measured, trace: Trace, end_s: float) -> None:
     _draw_line(axes, trace.s, trace.rtt_ms)
-    asked = _asked(one)
+    asked = asked_of(one)
     if asked:
         least = sum(float(direction["delay_ms"]) for direction in asked.values())
         axes.axhline(least, color="#444444", linestyle="--", linewidth=pt(0.7))
@@ -240,7 +183,7 @@ def _looks(requests: pd.DataFrame) -> list[tuple[NDArray[np.bool_], dict[str, An
     by_edge = ok & (requests["answered_by"] == "edge").to_numpy(bool)
     look: dict[str, Any] = {"linestyle": "", "markersize": pt(2.5), "markeredgewidth": pt(0.6)}
     return [
-        (ok & ~by_edge, look | {"marker": "o", "color": GREY, "alpha": 0.6}),
+        (ok & ~by_edge, look | {"marker": "o", "color": GREY, "alpha": 0.8}),
         (by_edge, look | {"marker": "o", "markerfacecolor": "white", "color": ORANGE}),
         (~ok, look | {"marker": "x", "color": VERMILION}),
     ]
@@ -248,7 +191,7 @@ def _looks(requests: pd.DataFrame) -> list[tuple[NDArray[np.bool_], dict[str, An
 
 def _draw_line(axes: Axes, x: Floats, y: Floats) -> None:
     """A line that is not drawn over an outage."""
-    cuts = np.flatnonzero(np.diff(x) > _GAP_S) + 1
+    cuts = np.flatnonzero(np.diff(x) > GAP_S) + 1
     axes.plot(np.insert(x, cuts, np.nan), np.insert(y, cuts, np.nan), color="#444444", linewidth=pt(1.0))
 
 
@@ -270,47 +213,5 @@ def _draw_exits(axes: Axes, one: Measured, requests: pd.DataFrame, ends: Floats)
     axes.set_ylabel("Exit timestep")
 
 
-def _outages(requests: pd.DataFrame, starts: Floats, ends: Floats, trace: _Trace) -> dict[str, Spans]:
-    lost = (requests["outcome"] != "ok").to_numpy(bool)
-    by_edge = ~lost & (requests["answered_by"] == "edge").to_numpy(bool)
-    return {
-        "not answered": _merged(zip(starts[lost], ends[lost], strict=True)),
-        "answered by the edge": _merged(zip(starts[by_edge], ends[by_edge], strict=True)),
-        "no connection": trace.gaps,
-    }
-
-
-def _faults(one: Measured, origin: int, end_s: float) -> Spans:
-    """When faults were played, on the edge's clock; one without an end lasted to the end."""
-    manifest, repeat = one.cell.manifest, int(_requests(one)["repeat"].iloc[0])
-    edge = manifest.role("edge")[0].id
-    lines = [line for line in one.cell.clock_lines if line.node == edge and line.repeat == repeat]
-    spans = []
-    for fault in manifest.faults.get(str(repeat), []) if lines else []:
-        start, end = (
-            end_s if t_ns is None else (t_ns + lines[0].offset_ns - origin) / 1e9
-            for t_ns in (fault.from_ns, fault.until_ns)
-        )
-        spans.append((start, end))
-    return spans
-
-
-def _merged(spans: Iterable[tuple[float, float]]) -> Spans:
-    """Spans in time, with those that nearly touch as one."""
-    merged: Spans = []
-    for start, end in spans:
-        if merged and start - merged[-1][1] < _LEAST_BIN_S:
-            merged[-1] = (merged[-1][0], float(end))
-        else:
-            merged.append((float(start), float(end)))
-    return merged
-
-
 def _named(axis: str, one: Measured) -> str:
     return f"{axis}\n(emulated)" if one.emulated else axis
-
-
-def _asked(one: Measured) -> Mapping[str, Mapping[str, Any]]:
-    """What was asked of each direction of the link; empty where nothing was."""
-    requested = one.cell.manifest.link.requested
-    return {} if requested is None else {side: requested[side] for side in ("up", "down") if side in requested}

@@ -13,7 +13,7 @@ from analysis.metrics.measured import Measured
 from analysis.metrics.metric import Column, Heading, Line, Metric
 from analysis.texts import number, plus_minus, plus_minus_or_why
 from testbed.errors import RecordError
-from testbed.record.documents import Role
+from testbed.record.noderecord import Role
 
 
 def energy_of(one: Measured, role: Role) -> Energy | None:

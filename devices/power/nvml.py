@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,7 +11,7 @@ import msgspec
 from devices.base.errors import DeviceError
 from devices.base.power import Capability, Rail
 from devices.power.counter import EnergyCounter
-from devices.power.plausible import MARGIN
+from devices.power.nvmlgpu import AVERAGING_MS, NvmlGpu
 from devices.power.source import Sample, SelfCheck, Surroundings
 from devices.power.spec import PowerSpec, Share, Text
 
@@ -21,41 +19,14 @@ FIELD_POWER_AVERAGE = 185
 FIELD_POWER_INSTANT = 186
 """NVML_FI_DEV_POWER_AVERAGE and NVML_FI_DEV_POWER_INSTANT in nvml.h."""
 
-AVERAGING_MS = 1000.0
-"""nvml.h on nvmlDeviceGetPowerUsage: the mean over 1 s on Ampere (but GA100) and newer, instantaneous before."""
-
 MAX_DIVERGENCE = 0.05
 """Difference between the energy counter and the integrated power above which one of them is wrong for us."""
 
 MIN_CHECK_S = 5.0
 """The counter moves a few times a second, so over a shorter time it may differ by a step alone."""
 
-CARD_W = 1400.0
-"""The greatest rated power of one GPU (NVIDIA HGX B300), for one whose driver tells no limit."""
-
 COUNTER_WRAPS_AT = 1 << 32
 """Where an energy counter of 32 bits in mJ starts again; those of 64 bits never get there."""
-
-MIG = "MIG-"
-"""What the UUID of a MIG instance begins with."""
-
-REINSTALL = "pip uninstall -y nvidia-ml-py3 pynvml; pip install --force-reinstall nvidia-ml-py"
-
-_AMPERE = 7  # NVML_DEVICE_ARCH_AMPERE
-_NEEDED = (
-    "NVMLError",
-    "NVML_SUCCESS",
-    "nvmlInit",
-    "nvmlShutdown",
-    "nvmlDeviceGetHandleByIndex",
-    "nvmlDeviceGetHandleByUUID",
-    "nvmlDeviceGetName",
-    "nvmlDeviceGetIndex",
-    "nvmlDeviceGetUUID",
-    "nvmlSystemGetDriverVersion",
-    "nvmlDeviceGetPowerUsage",
-)
-_GA100 = ("A100", "A800", "A30")
 
 
 class NvmlPower(PowerSpec, frozen=True, kw_only=True, tag="nvml"):
@@ -86,9 +57,7 @@ class NvmlSource:
         del surroundings
         self._spec = spec
         self._clock = clock
-        self._nvml: Any = None
-        self._gpu: Any = None
-        self._name = f"GPU {spec.gpu}"
+        self._gpu: NvmlGpu | None = None
         self._rail = "GPU"
         self._fields: dict[int, str] = {}
         self._lags_ns: dict[str, int] = {}
@@ -107,43 +76,28 @@ class NvmlSource:
             DeviceError: no driver, no such GPU, a part of one, or one that does not tell its power.
         """
         self.close()
-        if str(self._spec.gpu).startswith(MIG):
-            raise DeviceError(
-                f"{self._name}: that is a MIG instance, a part of a GPU whose power nobody measures; name the GPU that "
-                "it is on (`nvidia-smi -L` lists each instance under its GPU)"
-            )
-        nvml = self._start()
-        try:
-            self._gpu = self._find()
-            model = _as_text(nvml.nvmlDeviceGetName(self._gpu))
-            index = int(nvml.nvmlDeviceGetIndex(self._gpu))
-        except nvml.NVMLError as error:
-            raise DeviceError(f"{self._name} is not there: NVML says {error}; see `nvidia-smi -L`") from error
-        self._name, self._rail = f"GPU {self._spec.gpu} ({model})", f"GPU{index}"
-        try:
-            # Initialising proves nothing: on a Jetson it succeeds, and every reading is then refused.
-            if not nvml.nvmlDeviceGetPowerUsage(self._gpu):
-                raise DeviceError(f"{self._name}: NVML gives its power as 0 mW, which no GPU that runs draws")
-        except nvml.NVMLError as error:
-            raise DeviceError(
-                f"{self._name} does not tell its power: NVML says {error}; on a Jetson take source ina or tegrastats"
-            ) from error
-        self._max_mw = self._spec.max_mw or self._limit_mw()
-        averaging_ms = self._averaging_ms(model)
+        gpu = self._gpu = NvmlGpu(self._spec.gpu)
+        self._rail = f"GPU{gpu.index}"
+        # Initialising proves nothing: on a Jetson it succeeds, and every reading is then refused.
+        with gpu.asked("does not tell its power", "; on a Jetson take source ina or tegrastats"):
+            if not gpu.power_mw():
+                raise DeviceError(f"{gpu}: NVML gives its power as 0 mW, which no GPU that runs draws")
+        self._max_mw = self._spec.max_mw or gpu.limit_mw()
+        averaging_ms = gpu.averaging_ms()
         self._lags_ns = {self._rail: round((averaging_ms or 0) * 1e6 / 2)}
         rails = [Rail(name=self._rail, scope="module", gain=self._spec.gain, max_mw=self._max_mw)]
         for field, suffix, field_ms in (
             (FIELD_POWER_AVERAGE, "AVERAGE", AVERAGING_MS),
             (FIELD_POWER_INSTANT, "INSTANT", 0.0),
         ):
-            if self._field_mw([field])[0]:
+            if gpu.fields_mw([field])[0]:
                 self._fields[field] = rail = f"{self._rail}_{suffix}"
                 self._lags_ns[rail] = round(field_ms * 1e6 / 2)
                 rails.append(Rail(name=rail, scope="rail", gain=self._spec.gain, max_mw=self._max_mw))
-        count = self._told("nvmlDeviceGetTotalEnergyConsumption")  # before Volta there is none
-        if count is not None:
+        if gpu.has_energy():
             self._counter = EnergyCounter(1.0, COUNTER_WRAPS_AT, self._max_mw)
-            self._counter.advance(self._clock(), int(count))
+            with gpu.asked("no longer tells its energy"):
+                self._counter.advance(self._clock(), gpu.energy_mj())
             rails.append(Rail(name=f"{self._rail}_COUNTER", scope="rail", gain=self._spec.gain, max_mw=self._max_mw))
         return Capability(
             source="nvml",
@@ -151,9 +105,8 @@ class NvmlSource:
             rate_hz_max=None,
             averaging_ms=averaging_ms,
             detail={
-                "model": model,
-                "uuid": _as_text(nvml.nvmlDeviceGetUUID(self._gpu)),
-                "driver": _as_text(nvml.nvmlSystemGetDriverVersion()),
+                "model": gpu.model,
+                **gpu.names(),
                 "fields": sorted(self._fields),
                 "energy_counter": self._counter is not None,
             },
@@ -167,21 +120,17 @@ class NvmlSource:
         """
         if self._gpu is None:
             raise DeviceError("NVML was read before it was probed")
-        nvml = self._nvml
         samples = []
-        try:
-            samples += self._sample(self._rail, nvml.nvmlDeviceGetPowerUsage(self._gpu))
+        with self._gpu.asked("no longer tells its power"):
+            samples += self._sample(self._rail, self._gpu.power_mw())
             self._integrate(samples)
             if self._fields:
-                for rail, mw in zip(self._fields.values(), self._field_mw(list(self._fields)), strict=True):
+                for rail, mw in zip(self._fields.values(), self._gpu.fields_mw(list(self._fields)), strict=True):
                     samples += self._sample(rail, mw or 0)
             if self._counter:
-                count = int(nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu))
-                mean = self._counter.advance(self._clock(), count)
+                mean = self._counter.advance(self._clock(), self._gpu.energy_mj())
                 if mean is not None:
                     samples.append(Sample(mean[0], f"{self._rail}_COUNTER", mean[1]))
-        except nvml.NVMLError as error:
-            raise DeviceError(f"{self._name} no longer tells its power: NVML says {error}") from error
         return samples
 
     def self_check(self) -> SelfCheck:
@@ -189,7 +138,7 @@ class NvmlSource:
         detail: dict[str, Any] = {"zero_readings": self._zeros}
         warnings = []
         if self._zeros:
-            warnings.append(f"{self._name}: {self._zeros} readings of 0 mW were left out")
+            warnings.append(f"{self._gpu}: {self._zeros} readings of 0 mW were left out")
         if self._counter and self._last:
             seconds = (self._last.t_ns - self._first_ns) / 1e9
             if min(seconds, self._counter.span_s) >= MIN_CHECK_S:
@@ -198,13 +147,13 @@ class NvmlSource:
                 detail.update(integrated_mw=integrated_mw, counted_mw=counted_mw, divergence=divergence)
                 if abs(divergence) > MAX_DIVERGENCE:
                     warnings.append(
-                        f"{self._name}: the energy counter gives {counted_mw / 1000:.1f} W, the integrated power "
+                        f"{self._gpu}: the energy counter gives {counted_mw / 1000:.1f} W, the integrated power "
                         f"{integrated_mw / 1000:.1f} W, {divergence:+.1%} apart (limit {MAX_DIVERGENCE:.0%})"
                     )
             elif seconds >= MIN_CHECK_S:
                 detail["energy_counter_stood_still"] = True
                 warnings.append(
-                    f"{self._name}: the energy counter moved for {self._counter.span_s:.1f} s of {seconds:.1f} s"
+                    f"{self._gpu}: the energy counter moved for {self._counter.span_s:.1f} s of {seconds:.1f} s"
                 )
         implausible = dict(self._implausible)
         if self._counter and self._counter.left_out:
@@ -213,80 +162,12 @@ class NvmlSource:
 
     def close(self) -> None:
         """Let go of NVML."""
-        if self._nvml is not None:
-            nvml, self._nvml, self._gpu = self._nvml, None, None
-            # If it is gone already, that is what was asked.
-            with contextlib.suppress(nvml.NVMLError):
-                nvml.nvmlShutdown()
+        if self._gpu is not None:
+            gpu, self._gpu = self._gpu, None
+            gpu.close()
         self._fields.clear()
         self._implausible.clear()
         self._counter, self._last, self._integral_mj, self._zeros = None, None, 0.0, 0
-
-    def _find(self) -> Any:
-        gpu, nvml = self._spec.gpu, self._nvml
-        if isinstance(gpu, int):
-            return nvml.nvmlDeviceGetHandleByIndex(gpu)
-        try:
-            return nvml.nvmlDeviceGetHandleByUUID(gpu)
-        except TypeError:
-            # Older bindings hand it on to C as it is.
-            return nvml.nvmlDeviceGetHandleByUUID(gpu.encode())
-
-    def _told(self, function: str, *arguments: Any) -> Any:
-        """What the GPU tells beyond its power; None where it, its driver or an older binding does not."""
-        ask = getattr(self._nvml, function, None)
-        if ask is None:
-            return None
-        try:
-            return ask(self._gpu, *arguments)
-        except self._nvml.NVMLError:
-            return None
-
-    def _limit_mw(self) -> float:
-        """What this GPU can draw at all: from the greatest power limit that its driver tells."""
-        told = [
-            self._told("nvmlDeviceGetEnforcedPowerLimit"),
-            self._told("nvmlDeviceGetPowerManagementLimit"),
-            self._told("nvmlDeviceGetPowerManagementDefaultLimit"),
-            *(self._told("nvmlDeviceGetPowerManagementLimitConstraints") or ()),
-        ]
-        stated = [float(mw) for mw in told if mw and mw < COUNTER_WRAPS_AT - 1]
-        return MARGIN * max(stated, default=CARD_W * 1000)
-
-    def _start(self) -> Any:
-        try:
-            nvml = importlib.import_module("pynvml")
-        except ImportError as error:
-            raise DeviceError(
-                "source nvml needs nvidia-ml-py, which this Python does not have: pip install nvidia-ml-py"
-            ) from error
-        missing = [name for name in _NEEDED if not hasattr(nvml, name)]
-        if missing:
-            raise DeviceError(
-                f"the pynvml at {getattr(nvml, '__file__', '?')} is not nvidia-ml-py (it has no {missing[0]}); "
-                f"on the node: {REINSTALL}"
-            )
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            raise DeviceError(f"NVML does not start: {error}; is NVIDIA's driver loaded (nvidia-smi)?") from error
-        self._nvml = nvml
-        return nvml
-
-    def _averaging_ms(self, model: str) -> float | None:
-        architecture = self._told("nvmlDeviceGetArchitecture")
-        words = model.replace("-", " ").split()
-        if architecture is None or architecture < _AMPERE or any(word in _GA100 for word in words):
-            return None
-        return AVERAGING_MS
-
-    def _field_mw(self, fields: list[int]) -> list[int | None]:
-        """Field values in mW; None for one that this GPU does not tell."""
-        nvml = self._nvml
-        values = self._told("nvmlDeviceGetFieldValues", fields)
-        if values is None:
-            return [None] * len(fields)
-        return [int(value.value.uiVal) if value.nvmlReturn == nvml.NVML_SUCCESS else None for value in values]
 
     def _sample(self, rail: str, mw: int) -> list[Sample]:
         if mw <= 0:
@@ -304,8 +185,3 @@ class NvmlSource:
             else:
                 self._integral_mj += (self._last.mw + sample.mw) / 2 * (sample.t_ns - self._last.t_ns) / 1e9
             self._last = sample
-
-
-def _as_text(value: Any) -> str:
-    # Older bindings answer in bytes.
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -14,8 +14,8 @@ from testbed.experiment import CellSpec, Experiment, Unnamed, baselines, labels,
 from testbed.experiment.replays import Replay, measured_once
 from testbed.orchestrator import Participant
 from testbed.orchestrator.participants import participants
-from testbed.record.documents import Role
 from testbed.record.layout import ExperimentFolder, ResultsFolder
+from testbed.record.noderecord import Role
 from testbed.snn.artefact import check_variant
 from testbed.snn.recipe import Recipe, load_recipe
 

@@ -32,11 +32,11 @@ from testbed.record.documents import (
     Invocation,
     LinkRef,
     Manifest,
-    NodeRecord,
     ScenarioDocument,
 )
 from testbed.record.faults import FaultDocument
 from testbed.record.layout import CellFolder, ExperimentFolder
+from testbed.record.noderecord import NodeRecord
 from testbed.record.schedules import AutoSchedule
 from testbed.record.schema import SCHEMA_VERSION
 from testbed.runtime.artefact import ModelCard, load_card

@@ -28,6 +28,7 @@ MEASURES = (
     "testbed/record/late.py",
     "testbed/record/log.py",
     "testbed/record/mode.py",
+    "testbed/record/noderecord.py",
     "testbed/record/resent.py",
     "testbed/record/scenario.py",
     "testbed/record/schedules.py",

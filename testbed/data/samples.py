@@ -35,6 +35,10 @@ class Samples:
         """The samples at these positions."""
         return Samples(self.images[index], self.labels[index])
 
+    def some(self, most: int) -> Samples:
+        """At most so many of them, drawn by a fixed seed."""
+        return self.take(np.random.default_rng(0).permutation(len(self))[:most])
+
 
 @dataclass(frozen=True)
 class Dataset:

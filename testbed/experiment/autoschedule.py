@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from testbed.experiment.cell import CellSpec, ModelRef
 from testbed.experiment.exitrule import ExitRule
-from testbed.experiment.spec import CellSpec, ModelRef
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.record.schedules import AutoSchedule
 from testbed.runtime.artefact import ModelCard

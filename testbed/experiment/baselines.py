@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+from testbed.experiment.cell import CellSpec
 from testbed.experiment.scenario import Arriving, arriving
-from testbed.experiment.spec import CellSpec, Experiment
+from testbed.experiment.spec import Experiment
 from testbed.snn.architecture import Weights
 
 Kin: TypeAlias = tuple[Path, Weights, Arriving]

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from testbed.errors import ExperimentError
+from testbed.experiment.cell import CellSpec, ModelRef
 from testbed.experiment.exits import Calibrate
 from testbed.experiment.labels import label
-from testbed.experiment.spec import CellSpec, ModelRef
 from testbed.link.messages import ExitConfig
 from testbed.modes import facts_of
 from testbed.record.documents import ExitDocument

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.experiment.spec import CellSpec
+from testbed.experiment.cell import CellSpec
 from testbed.modes import facts_of
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from testbed.config import MOST_NAME, load_config
 from testbed.errors import ExperimentError
+from testbed.experiment.cell import CellSpec, ModelRef
 from testbed.experiment.profiles import lay_over
-from testbed.experiment.spec import TIMESTEPS_OF, CellSpec, Experiment, ModelRef, Nodes
+from testbed.experiment.spec import TIMESTEPS_OF, Experiment, Nodes
 from testbed.experiment.sweeps import expand
 from testbed.snn.recipe import load_recipe
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from testbed.experiment.spec import CellSpec, Experiment
+from testbed.experiment.cell import CellSpec
+from testbed.experiment.spec import Experiment
 from testbed.modes import facts_of
 from testbed.record.exits import Accumulate, Policy
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from testbed.errors import LinkError
 from testbed.link import frames
 from testbed.link.client import DataClient
+from testbed.link.connectionmeter import ConnectionMeter
 from testbed.link.deadline import Deadline
 from testbed.link.frames import Frame
 from testbed.link.keys import KeyPair
 from testbed.link.kinds import FrameError, Kind
 from testbed.link.sockets import framing_bytes
-from testbed.link.tcpinfo import ConnectionMeter, Counters
+from testbed.link.tcpinfo import Counters
 
 MAX_RESULT_BYTES = 1 << 20
 MOST_PROBES_UNDER_WAY = 32

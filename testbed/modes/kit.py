@@ -18,7 +18,7 @@ from testbed.link.kinds import FrameError
 from testbed.link.messages import CellConfig
 from testbed.modes.ahead import Ahead
 from testbed.modes.charges import Charges, typical_code
-from testbed.record.documents import BackboneForm, GraphForm
+from testbed.record.noderecord import BackboneForm, GraphForm
 from testbed.record.schedules import Call, StageTimes
 from testbed.runtime import trial
 from testbed.runtime.artefact import ModelCard, chunk_file

@@ -12,10 +12,11 @@ from testbed.experiment import Deadlines
 from testbed.link import messages
 from testbed.link.messages import Arrivals, CellConfig
 from testbed.orchestrator.participants import Participant
-from testbed.record.documents import CooldownDocument, Role
+from testbed.record.documents import CooldownDocument
 from testbed.record.faults import FaultDocument
 from testbed.record.layout import AttemptFolder
 from testbed.record.metering import rest_s, window_s
+from testbed.record.noderecord import Role
 from testbed.record.schedules import ChosenSchedule
 
 Phase = Callable[[str, int, int], None]

@@ -6,7 +6,7 @@ from devices.profile import Profile
 from testbed.link import messages
 from testbed.orchestrator.attempt import Attempt, Phase
 from testbed.orchestrator.crew import Crew, ask_all
-from testbed.record.documents import Cooling
+from testbed.record.noderecord import Cooling
 
 
 def cools(profile: Profile) -> bool:

@@ -23,7 +23,7 @@ from testbed.orchestrator.control import ControlHub
 from testbed.orchestrator.participants import Participant
 from testbed.orchestrator.shaping import choose
 from testbed.orchestrator.worker import Worker
-from testbed.record.documents import Role
+from testbed.record.noderecord import Role
 
 T = TypeVar("T")
 

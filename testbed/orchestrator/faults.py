@@ -10,8 +10,8 @@ from typing import Protocol
 
 from testbed.errors import WorkerError
 from testbed.link.shaping.shaper import Disturbance
-from testbed.record.documents import Role
 from testbed.record.faults import LINK_FAULTS, FaultDocument, FaultRecord
+from testbed.record.noderecord import Role
 
 LOOK_S = 0.02
 

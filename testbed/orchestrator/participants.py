@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from devices.profile import Profile
 from testbed.modes import facts_of
-from testbed.record.documents import Role
+from testbed.record.noderecord import Role
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 

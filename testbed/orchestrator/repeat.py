@@ -23,8 +23,9 @@ from testbed.orchestrator.crew import Crew, ask_all
 from testbed.orchestrator.nodes import fetch_all, open_all
 from testbed.orchestrator.requests import Requests
 from testbed.orchestrator.schedules import follow
-from testbed.record.documents import AttemptRecord, NodeRepeat, PathMeasured
+from testbed.record.documents import AttemptRecord
 from testbed.record.log import sync, write_json
+from testbed.record.noderecord import NodeRepeat, PathMeasured
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockRecord
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from testbed.orchestrator.attempt import Attempt, Phase
 from testbed.orchestrator.crew import Crew, beside
 from testbed.orchestrator.faults import Faults
 from testbed.orchestrator.worker import Worker
-from testbed.record.documents import Measured
 from testbed.record.faults import FaultRecord
+from testbed.record.noderecord import Measured
 
 
 class Requests:

@@ -9,7 +9,7 @@ import msgspec
 
 from devices.base.power import Rail
 from testbed.errors import RecordError
-from testbed.record.documents import NodeRecord
+from testbed.record.noderecord import NodeRecord
 
 MIN_READINGS = 20
 """Independent readings in a window under which its energy means nothing: the two that its ends fall between may be

@@ -14,8 +14,8 @@ import numpy as np
 
 from devices.base.power import Scope, widest
 from testbed.errors import RecordError
-from testbed.record.documents import NodeRecord
 from testbed.record.metering import Sensor, sensor
+from testbed.record.noderecord import NodeRecord
 from testbed.record.reader import Cell
 from testbed.record.trapezoid import Trace
 

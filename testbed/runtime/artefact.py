@@ -64,6 +64,11 @@ class OpCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     source: str
 
 
+ACCURACY_SAMPLES = 500
+"""The most test samples that an export classifies: the 10,000 of CIFAR-10 take a full-width network many minutes of a
+core, and `testbed evaluate` does that."""
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model artefact is. Shapes are [C, H, W] of one sample at one timestep.
 
@@ -71,10 +76,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `split`, `feature_shape` and `code_shape` are None for a backbone that is not split.
     `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
     `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
-    the logits accumulated over timesteps 1..t+1. With `static_input` a sample is one image for all timesteps, else
-    it is a frame of events for each. `code_rates` [T][C'] is the share of ones in each channel of the code at each
-    timestep, on training data: what the `entropy` codec codes with. `graphs` says what a call of each step graph asks
-    of a processor. `weights` is their form, that of the backbone too. `hash` covers every other field, so every file.
+    the logits accumulated over timesteps 1..t+1, on `ACCURACY_SAMPLES` test samples at the most. With `static_input` a
+    sample is one image for all timesteps, else it is a frame of events for each. `code_rates` [T][C'] is the share of
+    ones in each channel of the code at each timestep, on training data: what the `entropy` codec codes with. `graphs`
+    says what a call of each step graph asks of a processor. `weights` is their form, that of the backbone too. `hash`
+    covers every other field, so every file.
     """
 
     schema: int = MODEL_SCHEMA

@@ -9,7 +9,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from spikingjelly.activation_based import functional
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.runtime.artefact import ModelCard, verify, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, verify, write_card
 from testbed.snn.architecture import Weights
 from testbed.snn.deployable import deployed
 from testbed.snn.epochs import accuracy_per_timestep
@@ -154,9 +153,10 @@ def write_artefact(
             f"{recipe.name}: {dataset.name} has {sample.shape[1]} frames a sample, but the recipe has "
             f"{recipe.timesteps} timesteps; each frame of events is one timestep"
         )
+    some = dataset.test.some(ACCURACY_SAMPLES)
     known = None if like is None else verify(like)
     if known is None or known.op_counts is None:
-        accuracy = accuracy_per_timestep(full, dataset.test, recipe.timesteps)
+        accuracy = accuracy_per_timestep(full, some, recipe.timesteps)
         cost = count_parts(full, dataset.test, recipe.timesteps)[0]
     else:
         accuracy, cost = known.accuracy_per_timestep["full"], known.op_counts.full
@@ -187,7 +187,7 @@ def write_artefact(
             compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
                 "full": accuracy,
-                "split": accuracy_per_timestep(network, dataset.test, recipe.timesteps),
+                "split": accuracy_per_timestep(network, some, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
             op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),
@@ -207,12 +207,12 @@ def code_rates(network: Network, samples: Samples, timesteps: int, limit: int = 
     Measured over at most `limit` samples (training samples, so that a codec learns nothing of the test set), drawn
     by a fixed seed.
     """
-    order = np.random.default_rng(0).permutation(len(samples))[:limit]
+    drawn = samples.some(limit)
     rates = torch.zeros(())
     with torch.inference_mode():
-        for start in range(0, len(order), RATE_BATCH):
-            inputs = torch.from_numpy(samples.images[order[start : start + RATE_BATCH]])
+        for start in range(0, len(drawn), RATE_BATCH):
+            inputs = torch.from_numpy(drawn.images[start : start + RATE_BATCH])
             code = network.edge(network.currents(inputs, timesteps))
             functional.reset_net(network)
-            rates = rates + code.double().mean((1, 3, 4)) * (len(inputs) / len(order))
+            rates = rates + code.double().mean((1, 3, 4)) * (len(inputs) / len(drawn))
     return [[round(rate, RATE_DIGITS) for rate in step] for step in rates.tolist()]

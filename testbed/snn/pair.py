@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from testbed.data.datasets import Dataset, Samples
 from testbed.data.size import Size, sides
 from testbed.errors import DataError, ModelError
-from testbed.runtime.artefact import ModelCard, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, write_card
 from testbed.runtime.backbone import Stepped
 from testbed.runtime.graph import State
 from testbed.runtime.onnx import OnnxGraph
@@ -194,7 +194,7 @@ def write_pair(
     try:
         _Files.of(spec).write(part, frame, timesteps, still=dataset.static)
         feature = spec.feature or found.code
-        split = Graphs(part, timesteps, cut=True)
+        split, some = Graphs(part, timesteps, cut=True), dataset.test.some(ACCURACY_SAMPLES)
         card = write_card(
             part,
             ModelCard(
@@ -213,8 +213,8 @@ def write_pair(
                 bottleneck=feature != found.code,
                 compression=32 * prod(feature) / prod(found.code),
                 accuracy_per_timestep={
-                    "full": _accuracy(Graphs(part, timesteps, cut=False), dataset.test),
-                    "split": _accuracy(split, dataset.test),
+                    "full": _accuracy(Graphs(part, timesteps, cut=False), some),
+                    "split": _accuracy(split, some),
                 },
                 code_rates=_rates(split, dataset.train),
                 graphs=graph_works(part),

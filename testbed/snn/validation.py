@@ -32,7 +32,6 @@ ValueT = TypeVar("ValueT")
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 KEY_DIGITS = 12
-BATCH = 256
 DOCUMENT = "validation.json"
 
 
@@ -78,6 +77,7 @@ def logits(network: Network | Graphs, samples: Samples, timesteps: int) -> NDArr
     import torch
     from spikingjelly.activation_based import functional
 
+    from testbed.snn.epochs import BATCH
     from testbed.snn.pair import Graphs
 
     if isinstance(network, Graphs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.record.documents import BoardFacts, NodeRecord
+from testbed.record.noderecord import BoardFacts, NodeRecord
 from testbed.record.reader import Cell
 
 THROTTLE_STATES = ("cur_state", "crit_alarm")

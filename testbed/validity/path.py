@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.record.documents import PathMeasured
+from testbed.record.noderecord import PathMeasured
 from testbed.record.reader import Cell
 
 MAX_RTT_OFF_MS = 2.0

@@ -1,4 +1,4 @@
-"""The agent of a worker: takes orders from the orchestrator and keeps in touch while the work goes on.
+"""The agent of a worker: takes orders from the orchestrator and keeps in touch while they are carried out.
 
 The main thread owns the control socket; the work (and with it the data plane) has a thread of its own, so
 a long measurement never silences the heartbeat and the heartbeat never touches the data socket.
@@ -6,7 +6,6 @@ a long measurement never silences the heartbeat and the heartbeat never touches 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import queue
@@ -24,17 +23,14 @@ import onnxruntime
 import zmq
 
 from devices.board import identify
-from devices.machine import Machine
 from testbed.errors import LinkError, TestbedError
 from testbed.link import messages
 from testbed.link.clock import wall_offset_ns
 from testbed.link.keys import require_curve
 from testbed.link.messages import Body, Message, WorkerStart
-from testbed.record.documents import BoardFacts, HelloFacts
+from testbed.record.noderecord import BoardFacts, HelloFacts
 from testbed.version import VERSION
-from testbed.worker.cloud import CloudWork
-from testbed.worker.edge import EdgeWork
-from testbed.worker.linkpart import can_shape
+from testbed.worker.orders import Orders, Say
 from testbed.worker.station import undo_changes
 
 HEARTBEAT_MS = 500
@@ -42,9 +38,8 @@ LAST_REQUEST_S = 10.0
 """How long a request that runs when the orchestrator is lost may take to end in its row."""
 MAX_START_BYTES = 64 * 1024
 
-Work: TypeAlias = EdgeWork | CloudWork
 Jobs: TypeAlias = "queue.SimpleQueue[Message | None]"
-CarryOut: TypeAlias = "Callable[[Body, zmq.Socket[bytes]], Body]"
+CarryOut: TypeAlias = Callable[[Body, Say], Body]
 
 
 def read_start(stdin: IO[bytes]) -> WorkerStart:
@@ -73,18 +68,14 @@ def pong(ping: messages.ClockPing, t2_ns: int) -> messages.ClockPong:
 
 
 class Agent:
-    """One worker process: a control connection, and the work that its orders make, in the role that they give it."""
+    """One worker process: a control connection, and threads that carry out what comes over it."""
 
     def __init__(self, run: str, start: WorkerStart) -> None:
         require_curve()
         self.run, self.start = run, start
         self._jobs: Jobs = queue.SimpleQueue()
         self._asides: Jobs = queue.SimpleQueue()
-        self._present: Work | None = None
-        """What is loaded and not finished."""
-        self._cancel = threading.Event()
-        self._working = threading.Lock()
-        """Held while an order is carried out."""
+        self._orders = Orders(start.node, Path(start.root), self._report_fault)
         self._context = zmq.Context()
         self._outbox_address = "inproc://outbox"
 
@@ -95,7 +86,7 @@ class Agent:
         outbox.bind(self._outbox_address)
         threads = [
             threading.Thread(target=self._work, name="work", daemon=True),
-            threading.Thread(target=self._take, args=(self._asides, self._do_aside), name="aside", daemon=True),
+            threading.Thread(target=self._take, args=(self._asides, self._orders.aside), name="aside", daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -117,8 +108,8 @@ class Agent:
                 # Nothing closes standard input when the network is cut or the workstation loses power.
                 print(f"the orchestrator was silent for {self.start.silence_s:g} s", file=sys.stderr)
                 silent = True
-                self._cancel.set()
-            if silent and (self._working.acquire(blocking=False) or t2_ns - heard_ns > last_ns):
+                self._orders.cancel.set()
+            if silent and (self._orders.working.acquire(blocking=False) or t2_ns - heard_ns > last_ns):
                 undo_changes()
                 os._exit(4)
             if outbox in ready:
@@ -131,9 +122,9 @@ class Agent:
                 elif isinstance(message.body, messages.Heartbeat):
                     pass
                 elif isinstance(message.body, messages.Cancel):
-                    self._cancel.set()
+                    self._orders.cancel.set()
                 elif isinstance(message.body, messages.Complete):
-                    self._cancel.clear()
+                    self._orders.cancel.clear()
                 elif isinstance(message.body, messages.Bye):
                     break
                 elif isinstance(message.body, (messages.BeginLink, messages.Disturb)):
@@ -143,7 +134,7 @@ class Agent:
             if t2_ns - heartbeat_ns >= HEARTBEAT_MS * 1e6:
                 heartbeat_ns = t2_ns
                 self._send(control, 0, messages.Heartbeat(t_ns=t2_ns))
-        self._cancel.set()
+        self._orders.cancel.set()
         self._asides.put(None)
         self._jobs.put(None)
         for thread in threads:
@@ -191,7 +182,7 @@ class Agent:
         while (message := jobs.get()) is not None:
             answer: Body
             try:
-                answer = carry_out(message.body, outbox)
+                answer = carry_out(message.body, lambda body: self._send(outbox, 0, body))
             except TestbedError as error:
                 answer = messages.Fault(message=str(error), kind=type(error).__name__)
             except Exception as error:  # a bug: its traceback goes to the worker's log
@@ -203,69 +194,12 @@ class Agent:
     def _work(self) -> None:
         """The work thread."""
         try:
-            self._take(self._jobs, self._do_work)
+            self._take(self._jobs, self._orders.carry_out)
         finally:
-            if self._present is not None:
-                with contextlib.suppress(TestbedError):
-                    self._present.finish()
-
-    def _do_work(self, order: Body, outbox: zmq.Socket[bytes]) -> Body:
-        with self._working:
-            if isinstance(order, messages.AskShaping):
-                return can_shape(Machine(Path(self.start.root)), order)
-            if isinstance(order, messages.Load):
-                self._present = self._load(order)
-                return self._present.loaded
-            if self._present is None:
-                return messages.Fault(message="nothing is loaded", kind="WorkerError")
-            if isinstance(order, messages.Finish):
-                work, self._present = self._present, None  # what is finished here is not finished again at goodbye
-                return messages.Finished(detail=work.finish())
-            return self._carry_out(self._present, order, outbox)
-
-    def _do_aside(self, order: Body, _outbox: zmq.Socket[bytes]) -> Body:
-        """What is done to the link, by a thread of its own: an edge's requests go on meanwhile."""
-        work = self._present
-        if work is None:
-            return messages.Fault(message="nothing is loaded", kind="WorkerError")
-        if isinstance(order, messages.Disturb):
-            work.link.disturb(order.disturbance)
-        else:
-            work.link.begin()
-        return messages.Done()
-
-    def _load(self, order: messages.Load) -> Work:
-        if order.role == "edge":
-            return EdgeWork(order, self.start.node, self._cancel)
-        return CloudWork(order, self.start.node, self._cancel, self._report_fault)
+            self._orders.end()
 
     def _report_fault(self, message: str) -> None:
         """Tell the orchestrator, unasked, of a fault; from any thread."""
         with self._context.socket(zmq.PUSH) as outbox:
             outbox.connect(self._outbox_address)
             self._send(outbox, 0, messages.Fault(message=message, kind="WorkerError"))
-
-    def _carry_out(self, work: Work, order: Body, outbox: zmq.Socket[bytes]) -> Body:
-        if isinstance(order, messages.Idle):
-            work.idle(order.seconds, order.phase)
-            return messages.Done()
-        if isinstance(order, messages.CoolDown):
-            return messages.CooledDown(detail=work.cool_down(order))
-        if isinstance(order, messages.ComputeAhead):
-            work.compute_ahead(order)
-            return messages.Done()
-        if isinstance(work, EdgeWork) and isinstance(order, messages.CheckPath):
-            return messages.PathChecked(detail=work.check_path(order.when))
-        if isinstance(work, EdgeWork) and isinstance(order, messages.Follow):
-            work.follow(order)
-            return messages.Done()
-        if isinstance(work, EdgeWork) and isinstance(order, messages.WarmUp):
-            work.warm_up(order.samples)
-            return messages.Done()
-        if isinstance(work, EdgeWork) and isinstance(order, messages.Measure):
-
-            def report(done: int) -> None:
-                self._send(outbox, 0, messages.Progress(done=done, total=len(order.samples)))
-
-            return messages.Measured(detail=work.measure(order, report))
-        return messages.Fault(message=f"this worker cannot {type(order).__name__}", kind="LinkError")

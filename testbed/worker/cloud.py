@@ -22,7 +22,7 @@ from testbed.modes import mode_named
 from testbed.modes.foreseen import Foreseen
 from testbed.modes.kit import Kit
 from testbed.modes.mode import CloudHalf
-from testbed.record.documents import Cooling, Finished
+from testbed.record.noderecord import Cooling, Finished
 from testbed.record.resent import RESENT, ResentRow
 from testbed.record.schema import NetworkRow
 from testbed.runtime.artefact import ModelCard, verify

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from devices.clocks import temperatures_c
 from testbed.link.messages import CoolDown
-from testbed.record.documents import Cooling
+from testbed.record.noderecord import Cooling
 from testbed.worker.station import Station
 
 LOOK_S = 1.0

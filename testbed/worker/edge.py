@@ -20,8 +20,8 @@ from testbed.link.uplink import Uplink
 from testbed.modes import mode_named
 from testbed.modes.ahead import Ahead
 from testbed.modes.kit import Kit
-from testbed.record.documents import Cooling, Finished, LoadedFallback, Measured, PathMeasured
 from testbed.record.late import LATE, LateRow
+from testbed.record.noderecord import Cooling, Finished, LoadedFallback, Measured, PathMeasured
 from testbed.record.resent import STREAMS
 from testbed.runtime.artefact import ModelCard, verify
 from testbed.worker.answering import Answered, Answering

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from testbed.errors import WorkerError
 from testbed.link.messages import Measure
-from testbed.record.documents import Measured
+from testbed.record.noderecord import Measured
 from testbed.record.schema import RequestRow
 from testbed.worker.answering import Answered
 from testbed.worker.arrivals import Clock, arrivals_of

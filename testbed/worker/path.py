@@ -10,7 +10,7 @@ from testbed.link import frames
 from testbed.link.deadline import Deadline
 from testbed.link.shaping.shaper import Shaping
 from testbed.link.uplink import Uplink
-from testbed.record.documents import PathMeasured
+from testbed.record.noderecord import PathMeasured
 
 ROUND_TRIPS = 21
 MEDIAN_OF_NORMAL = math.sqrt(math.pi / 2)

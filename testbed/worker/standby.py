@@ -14,7 +14,7 @@ from testbed.modes import mode_named
 from testbed.modes.ahead import Ahead
 from testbed.modes.kit import Kit
 from testbed.modes.mode import EdgeHalf
-from testbed.record.documents import LoadedFallback
+from testbed.record.noderecord import LoadedFallback
 from testbed.runtime.artefact import ModelCard
 
 

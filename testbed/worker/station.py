@@ -26,7 +26,7 @@ from testbed.errors import TestbedError, WorkerError
 from testbed.link.messages import Load, WorkerStart
 from testbed.link.shaping.shaper import Shaping
 from testbed.modes.kit import Kit
-from testbed.record.documents import BoardFacts, Finished, Loaded
+from testbed.record.noderecord import BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
 
 

@@ -21,6 +21,16 @@ def wait_for_lines(out: Path, count: int) -> None:
         time.sleep(0.005)
 
 
+def more_lines(out: Path, count: int) -> None:
+    wait_for_lines(out, (len(lines_of(out)) if out.exists() else 0) + count)
+
+
+def unseen_s(lines: list[dict[str, Any]], beyond_s: float = 0.02) -> float:
+    """How long a sampler that takes a sample every 10 ms took none, because it or the machine stood still."""
+    pauses_s = np.diff([line["t_ns"] for line in lines]) / 1e9
+    return float(pauses_s[pauses_s > beyond_s].sum())
+
+
 def integrate_mj(lines: list[dict[str, Any]], start_ns: int, end_ns: int) -> float:
     t_ns = np.array([line["t_ns"] for line in lines])
     mw = np.array([line["mw"] for line in lines])

@@ -16,8 +16,9 @@ from devices.power.ina import InaPower, InaSource
 from devices.power.ina_channels import ina3221_averaging_ms
 from devices.power.source import Sample, Surroundings
 from devices.profile import Profile, Runtime
-from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
-from tests.fakes.sysfs import NOT_CONNECTED, FakeTree, SimRail, not_ours, triangle
+from tests.devices.lines import integrate_mj, lines_of, more_lines, wait_for_lines
+from tests.fakes.jetsons import PERIOD_S, agx_orin, agx_xavier, nano, orin_nano, rail, thor, tx2, xavier_nx
+from tests.fakes.sysfs import FakeTree, SimRail, fresh, not_ours, triangle
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -28,54 +29,6 @@ def tree(tmp_path: Path) -> Iterator[FakeTree]:
     tree = FakeTree(tmp_path / "root")
     yield tree
     tree.close()
-
-
-def rail(name: str, bus_mv: int = 5000, shunt_uohm: int = 5000, low: float = 2000, high: float = 8000) -> SimRail:
-    return SimRail(name, bus_mv, shunt_uohm, triangle(low, high, period_s=0.8))
-
-
-def nano(tree: FakeTree) -> None:
-    tree.board("NVIDIA Jetson Nano Developer Kit")
-    tree.jetpack4("6-0040", [rail("POM_5V_IN"), rail("POM_5V_GPU"), rail("POM_5V_CPU")])
-
-
-def tx2(tree: FakeTree) -> None:
-    tree.board("quill")
-    tree.jetpack4("0-0040", [rail("VDD_SYS_GPU"), rail("VDD_SYS_SOC"), rail("VDD_4V0_WIFI")])
-    tree.jetpack4("0-0041", [rail("VDD_IN", 19000), rail("VDD_SYS_CPU"), rail("VDD_SYS_DDR")])
-    tree.jetpack4("0-0042", [rail("VDD_MUX", 19000), rail("VDD_5V0_IO_SYS"), rail("VDD_3V3_SYS")])
-
-
-def agx_xavier(tree: FakeTree) -> None:
-    tree.board("Jetson-AGX")
-    tree.jetpack4("1-0040", [rail("GPU", 19000), rail("CPU", 19000), rail("SOC", 19000)])
-    tree.jetpack4("1-0041", [rail("CV", 19000), rail("VDDRQ", 19000), rail("SYS5V")])
-
-
-def xavier_nx(tree: FakeTree) -> None:
-    tree.board("NVIDIA Jetson Xavier NX Developer Kit")
-    tree.hwmon("7-0040", 4, [rail("VDD_IN"), rail("VDD_CPU_GPU_CV"), rail("VDD_SOC")])
-
-
-def agx_orin(tree: FakeTree) -> None:
-    tree.board("NVIDIA Jetson AGX Orin Developer Kit")
-    tree.hwmon(
-        "1-0040",
-        3,
-        [rail("VDD_GPU_SOC", 20000, 2000), rail("VDD_CPU_CV", 20000, 2000), rail("VIN_SYS_5V0", 5000, 2000)],
-    )
-    tree.hwmon("1-0041", 11, [NOT_CONNECTED, rail("VDDQ_VDD2_1V8AO", 5000, 2000), NOT_CONNECTED])
-
-
-def orin_nano(tree: FakeTree) -> None:
-    tree.board("NVIDIA Jetson Orin Nano Developer Kit")
-    tree.hwmon("1-0040", 1, [rail("VDD_IN", 5120), rail("VDD_CPU_GPU_CV", 5120), rail("VDD_SOC", 5120)])
-
-
-def thor(tree: FakeTree) -> None:
-    tree.board("NVIDIA Jetson AGX Thor Developer Kit")
-    tree.hwmon("2-0040", 5, [rail("VDD_GPU", 20000, 1000), rail("VDD_CPU_SOC_MSS", 20000, 1000), rail("VIN_SYS_5V0")])
-    tree.ina238("2-0044", 6, rail("VIN", 20000, 2000, 20000, 60000))
 
 
 BOARDS: dict[str, tuple[Callable[[FakeTree], None], dict[str, str]]] = {
@@ -139,12 +92,12 @@ def test_readings_follow_the_power_of_every_rail(tree: FakeTree, board: str) -> 
     sensors = Sensors(tree)
     steps = {rail.name: rail.lsb_mw for rail in sensors.probe().rails}
     for _ in range(20):
-        samples = sensors.go(37 * MS)
+        samples = sensors.go(740 * MS)
         assert {sample.rail for sample in samples} == set(scopes)
         for sample in samples:
-            low, high = (20000, 60000) if sample.rail == "VIN" else (2000, 8000)
+            low, high = (20000, 60000) if sample.rail == "VIN" else (4000, 8000)
             # As precise as whole mA are.
-            assert sample.mw == pytest.approx(triangle(low, high, 0.8)(sensors.now_ns), abs=10), steps
+            assert sample.mw == pytest.approx(triangle(low, high, PERIOD_S)(sensors.now_ns), abs=10), steps
     sensors.source.close()
 
 
@@ -313,8 +266,11 @@ def test_a_read_before_the_probe_is_refused(tree: FakeTree) -> None:
         Sensors(tree).source.read()
 
 
-def test_the_sampler_integrates_a_moving_board_to_its_energy(tree: FakeTree, tmp_path: Path) -> None:
-    agx_orin(tree)
+def test_the_sampler_integrates_a_moving_board_to_its_energy(
+    tree: FakeTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in fresh(agx_orin, tree.root).items():
+        monkeypatch.setenv(name, value)
     profile = Profile(
         name="orin",
         kind="jetson",
@@ -324,15 +280,15 @@ def test_the_sampler_integrates_a_moving_board_to_its_energy(tree: FakeTree, tmp
         power=[InaPower(rate_hz=100)],
     )
     out = tmp_path / "power.jsonl"
-    with tree.moving(), PowerSampler.start(profile, "edge", out, tmp_path / "none") as sampler:
+    with PowerSampler.start(profile, "edge", out, tmp_path / "none") as sampler:
         wait_for_lines(out, 8)
         start_ns = time.monotonic_ns()
         wait_for_lines(out, 4 * 150)
         end_ns = time.monotonic_ns()
-        wait_for_lines(out, len(lines_of(out)) + 16)
+        more_lines(out, 16)
         report = sampler.stop()
     lines = lines_of(out)
-    power = triangle(2000, 8000, 0.8)
+    power = triangle(4000, 8000, PERIOD_S)
     truth_mj = np.mean([power(t_ns) for t_ns in np.linspace(start_ns, end_ns, 20_001)]) * (end_ns - start_ns) / 1e9
     for name in ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"):
         rows = [line for line in lines if line["rail"] == name]

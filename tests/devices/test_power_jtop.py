@@ -23,7 +23,7 @@ FAKES = ROOT / "tests" / "fakes"
 
 
 class Node:
-    """An Orin Nano whose jtop service shows a power that rises from 1 W by 2 W/s, and where the samples go."""
+    """An Orin Nano whose jtop service shows a power that rises from 3 W by 0.6 W/s, and where the samples go."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.out, self._control, self._patch = folder / "power.jsonl", folder / "control", patch
@@ -63,7 +63,7 @@ def test_energy_of_a_ramp_is_read_back_from_the_rail_that_jtop_hides_in_its_tota
     rows = [row for row in node.lines() if row["rail"] == "VDD_IN"]
     start_ns, end_ns = rows[0]["t_ns"], rows[-1]["t_ns"]
     middle_s = ((start_ns + end_ns) / 2 - node.t0_ns) / 1e9
-    truth_mj = (1000 + 2000 * middle_s) * (end_ns - start_ns) / 1e9
+    truth_mj = (3000 + 600 * middle_s) * (end_ns - start_ns) / 1e9
     assert integrate_mj(rows, start_ns, end_ns) == pytest.approx(truth_mj, rel=0.03)
     assert {(row["source"], row["rail"], row["scope"]) for row in node.lines()} == {
         ("jtop", "VDD_IN", "module"),

@@ -16,14 +16,14 @@ from devices.power.nvml import NvmlPower, NvmlSource
 from devices.power.plausible import MARGIN, Plausibility
 from devices.power.rails import BOARDS, board_limit_mw
 from devices.power.rapl import RaplPower, RaplSource
-from devices.power.sampler import SamplerReport
 from devices.power.source import Sample, Surroundings
 from devices.profile import Profile, Runtime
-from tests.devices.lines import lines_of, wait_for_lines
+from tests.devices.lines import lines_of, more_lines
 from tests.fakes.sysfs import FakeTree, SimRail
 
 FAKE_NVML = Path(__file__).parents[1] / "fakes" / "nvml"
 S = 1_000_000_000
+GLITCH = 2 * S
 RANGE_UJ = 262_143_328_850
 
 
@@ -126,33 +126,39 @@ def test_a_gpus_limit_is_from_its_driver_or_the_profile_and_4_mw_are_left_out(mo
         assert check.warnings == [], "4.29 MW did not reach the comparison with the energy counter either"
 
 
-def sampled(tree: FakeTree, folder: Path, out: Path, **spec: float) -> SamplerReport:
-    profile = Profile(
+def board(tree: FakeTree, **spec: float) -> Profile:
+    return Profile(
         name="board", kind="jetson", reach="local", runtime=Runtime(provider="cpu"), root=str(tree.root),
         power=[InaPower(rate_hz=200, **spec)],
     )  # fmt: skip
-    with tree.moving(), PowerSampler.start(profile, "board", out, folder / "none") as sampler:
-        wait_for_lines(out, 60)
-        return sampler.stop()
 
 
 def test_the_sampler_leaves_a_glitch_of_the_bus_out_of_the_record_and_reports_how_many(
     tree: FakeTree, tmp_path: Path
 ) -> None:
     tree.board("NVIDIA Jetson Orin Nano Developer Kit")
-    glitching = SimRail("VDD_IN", 5000, 5000, lambda t_ns: 4e9 if t_ns // 10_000_000 % 4 == 0 else 5000)
-    tree.hwmon("1-0040", 1, [glitching])
+    glitching = SimRail("VDD_IN", 5000, 5000, lambda t_ns: 4e9 if t_ns == GLITCH else 5000)
+    tree.hwmon("1-0040", 1, [glitching, SimRail("VDD_SOC", 5000, 5000, lambda _: 1000)])
     out = tmp_path / "power.jsonl"
-    [source] = sampled(tree, tmp_path, out).sources
-    assert {line["mw"] for line in lines_of(out)} == {5000}
+    with PowerSampler.start(board(tree), "board", out, tmp_path / "none") as sampler:
+        for moment in (S, GLITCH, 3 * S):
+            tree.write(moment)
+            more_lines(out, 20)  # the other rail goes on
+        [source] = sampler.stop().sources
+    assert {(line["rail"], line["mw"]) for line in lines_of(out)} == {("VDD_IN", 5000), ("VDD_SOC", 1000)}
     assert source.samples == len(lines_of(out))
-    assert source.implausible["VDD_IN"] >= 5
+    assert set(source.implausible) == {"VDD_IN"}
+    assert source.implausible["VDD_IN"] >= 15
 
 
 def test_the_profiles_limit_counts_in_place_of_the_boards(tree: FakeTree, tmp_path: Path) -> None:
     tree.board("NVIDIA Jetson Orin Nano Developer Kit")
     tree.hwmon("1-0040", 1, [SimRail("VDD_IN", 5000, 5000, lambda t_ns: 150_000 if t_ns // S % 2 else 140_000)])
     out = tmp_path / "power.jsonl"
-    [source] = sampled(tree, tmp_path, out, max_mw=160_000).sources
+    with PowerSampler.start(board(tree, max_mw=160_000), "board", out, tmp_path / "none") as sampler:
+        for moment in (S, 2 * S):
+            tree.write(moment)
+            more_lines(out, 20)
+        [source] = sampler.stop().sources
     assert source.implausible == {}
     assert min(line["mw"] for line in lines_of(out)) >= 140_000

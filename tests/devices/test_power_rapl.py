@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from devices.base.errors import DeviceError
@@ -14,29 +13,12 @@ from devices.power.client import PowerSampler
 from devices.power.rapl import RaplPower, RaplSource
 from devices.power.source import Surroundings
 from devices.profile import Profile, Runtime
-from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
-from tests.fakes.sysfs import FakeTree, not_ours
+from tests.devices.lines import integrate_mj, lines_of, more_lines, wait_for_lines
+from tests.fakes.server import energy_uj, fill, power_mw
+from tests.fakes.sysfs import FakeTree, fresh, not_ours
 
 SPEC = RaplPower(rate_hz=100, gain=0.05)
 S = 1_000_000_000
-
-
-def energy_uj(base_mw: float, t_ns: int) -> int:
-    """Of a power that swings by half around its base, once a second."""
-    t_s = t_ns / 1e9
-    return round(base_mw * 1000 * (t_s + (1 - np.cos(2 * np.pi * t_s)) / (4 * np.pi)))
-
-
-def power_mw(base_mw: float, t_ns: float) -> float:
-    return base_mw * (1 + np.sin(2 * np.pi * t_ns / 1e9) / 2)
-
-
-def fill(tree: FakeTree) -> None:
-    tree.rapl("intel-rapl:0", "package-0", lambda t_ns: energy_uj(40_000, t_ns), 65_532_610)
-    tree.rapl("intel-rapl:0:0", "core", lambda t_ns: energy_uj(30_000, t_ns), 65_532_610)
-    tree.rapl("intel-rapl:0:1", "dram", lambda t_ns: energy_uj(5_000, t_ns), 65_532_610)
-    tree.rapl("intel-rapl:1", "package-1", lambda t_ns: energy_uj(20_000, t_ns), 10_000_000)
-    tree.rapl("intel-rapl:2", "psys", lambda t_ns: energy_uj(90_000, t_ns), 65_532_610)
 
 
 @pytest.fixture
@@ -82,17 +64,21 @@ def test_power_is_right_across_the_end_of_the_counter(tree: FakeTree) -> None:
         assert sample.mw == pytest.approx(power_mw(20_000, sample.t_ns), rel=1e-3)
 
 
-def test_the_sampler_integrates_to_the_counters_energy(tree: FakeTree, tmp_path: Path) -> None:
+def test_the_sampler_integrates_to_the_counters_energy(
+    tree: FakeTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in fresh(fill, tree.root).items():
+        monkeypatch.setenv(name, value)
     profile = Profile(
         name="server", kind="host", reach="local", runtime=Runtime(provider="cpu"), root=str(tree.root), power=[SPEC]
     )
     out = tmp_path / "power.jsonl"
-    with tree.moving(), PowerSampler.start(profile, "cloud", out, tmp_path / "none") as sampler:
+    with PowerSampler.start(profile, "cloud", out, tmp_path / "none") as sampler:
         wait_for_lines(out, 10)
         start_ns = time.monotonic_ns()
         wait_for_lines(out, 5 * 120)
         end_ns = time.monotonic_ns()
-        wait_for_lines(out, len(lines_of(out)) + 20)
+        more_lines(out, 20)
         sampler.stop()
     rows = [line for line in lines_of(out) if line["rail"] == "package-0"]
     truth_mj = (energy_uj(40_000, end_ns) - energy_uj(40_000, start_ns)) / 1000

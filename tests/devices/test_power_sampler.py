@@ -19,7 +19,7 @@ from devices.power.client import PowerSampler
 from devices.power.emulated import EmulatedPower
 from devices.profile import Profile, Runtime
 from devices.radios import RADIOS
-from tests.devices.lines import integrate_mj, lines_of, wait_for_lines
+from tests.devices.lines import integrate_mj, lines_of, unseen_s, wait_for_lines
 
 MW = {Activity.IDLE: 1000.0, Activity.CPU: 9000.0}
 
@@ -79,9 +79,11 @@ def test_energy_of_a_known_pattern_is_right(board: Board, make_profile: MakeProf
         board.wait_for_samples(len(board.lines()) + 3)
         report = sampler.stop()
     lines = board.lines()
-    # On a busy machine the sampler may pause: 50 ms without a sample are up to 4%.
-    assert integrate_mj(lines, start_ns, previous_ns) == pytest.approx(truth_mj, rel=0.06)
-    assert report.samples == len(lines) > 50
+    # Of a pause only the mean is known, not when in it the board was busy.
+    unknown_mj = (MW[Activity.CPU] - MW[Activity.IDLE]) * unseen_s(lines)
+    assert integrate_mj(lines, start_ns, previous_ns) == pytest.approx(truth_mj, abs=0.03 * truth_mj + unknown_mj)
+    assert report.samples == len(lines)
+    assert report.samples + report.missed > 50
 
 
 def test_samples_name_node_source_rail_and_scope(board: Board, make_profile: MakeProfile, power: EmulatedPower) -> None:
@@ -118,7 +120,8 @@ def test_deadlines_are_absolute_and_each_is_met_or_counted_as_missed(
         report = sampler.stop()
     lines = board.lines()
     periods = (lines[-1]["t_ns"] - lines[0]["t_ns"]) / 1e7
-    assert report.samples + report.missed - 1 == pytest.approx(periods, abs=3)
+    # A sample is stamped with the middle of its time, which may have been a pause.
+    assert report.samples + report.missed - 1 == pytest.approx(periods, abs=3 + unseen_s(lines) / 0.01)
     assert sum(report.histogram.values()) == report.samples
     assert report.lateness_us.p50 <= report.lateness_us.p99 <= report.lateness_us.max
 
@@ -143,9 +146,9 @@ def test_two_sources_keep_their_own_rates(board: Board, make_profile: MakeProfil
     slow = msgspec.structs.replace(power, rail="SLOW", rate_hz=20)
     with board.start(make_profile(power, slow)) as sampler:
         board.wait_for_samples(60)
-        sampler.stop()
-    rails = [line["rail"] for line in board.lines()]
-    assert rails.count("VDD_IN") / rails.count("SLOW") == pytest.approx(5, rel=0.3)
+        fast, slow = sampler.stop().sources
+    assert (fast.rails, slow.rails) == (["VDD_IN"], ["SLOW"])
+    assert (fast.samples + fast.missed) / (slow.samples + slow.missed) == pytest.approx(5, rel=0.3)
 
 
 def test_a_source_that_cannot_be_read_is_an_error_before_the_start(

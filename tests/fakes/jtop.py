@@ -1,6 +1,6 @@
 """Stands in for jetson-stats: VDD_IN rises with time, as the log of a jtop service that runs.
 
-FAKE_JTOP_T0_NS is the time at which the ramp starts at 1 W, to rise by 2 W/s; FAKE_JTOP_SERVICE_S an interval that
+FAKE_JTOP_T0_NS is the time at which the ramp starts at 3 W, to rise by 0.6 W/s; FAKE_JTOP_SERVICE_S an interval that
 another client has set. FAKE_JTOP_CONTROL names a file that is read at each update; it may say:
     no service  fail to connect
     lost        fail as when the service stops
@@ -56,7 +56,7 @@ class jtop:  # noqa: N801  (its name in jetson-stats)
             return True
         now_ns = time.monotonic_ns()
         self.uptime = timedelta(seconds=now_ns // 10_000_000 / 100)
-        mw = int(1000 + 2000 * (now_ns - int(os.environ["FAKE_JTOP_T0_NS"])) / 1e9)
+        mw = int(3000 + 600 * (now_ns - int(os.environ["FAKE_JTOP_T0_NS"])) / 1e9)
         rail = {"online": True, "type": "INA3221", "volt": 5000, "curr": mw // 5, "power": mw, "avg": 77}
         # As the real one does: the input rail is in the total alone.
         self.power = {

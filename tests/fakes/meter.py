@@ -16,16 +16,17 @@ class FakeMeter:
     Attributes:
         power: what it measures, mW at a time in ns.
         answers: this instead of its power, whatever it is asked.
-        delay_s: how long it takes over a reading.
+        ready: as long as it is not set, the meter takes its time over a reading.
         silent: it takes queries and answers none but `*IDN?`.
         hangs_up: it hangs up when it is asked for its power.
         received: all commands so far.
     """
 
     def __init__(self) -> None:
-        self.power: Power = triangle(2500, 9500, 0.8)
+        self.power: Power = triangle(5000, 9500, 16)
         self.answers: bytes | None = None
-        self.delay_s = 0.0
+        self.ready = threading.Event()
+        self.ready.set()
         self.silent = False
         self.hangs_up = False
         self.received: list[str] = []
@@ -38,6 +39,7 @@ class FakeMeter:
 
     def close(self) -> None:
         self._stop.set()
+        self.ready.set()
         for sock in (self._server, *self._clients):
             # Wakes the thread, which closing alone does not.
             with contextlib.suppress(OSError):
@@ -67,6 +69,6 @@ class FakeMeter:
                     return
                 if self.silent:
                     continue
-                self._stop.wait(self.delay_s)
+                self.ready.wait()
                 watts = self.power(time.monotonic_ns()) / 1000
                 client.sendall(self.answers if self.answers is not None else f"{watts:.6E}\r\n".encode())

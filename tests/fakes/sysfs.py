@@ -1,6 +1,7 @@
 """A made-up /sys and /proc whose sensors move: every value is a function of the monotonic clock.
 
-`write(t_ns)` sets all values to those of one moment; inside `with tree.moving():` a thread does so all the time.
+`write(t_ns)` sets all values to those of one moment. Inside `with tree.moving():` a thread does so again and again, and
+is late where the machine is busy. For a process that is started with the environment of `fresh` no value is old.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+FRESH = Path(__file__).with_name("fresh")
 Power = Callable[[float], float]
 """mW at a time in ns."""
 
@@ -142,6 +144,15 @@ class FakeTree:
         self.put(f"{folder}/name", name + "\n")
         self.put(f"{folder}/max_energy_range_uj", f"{range_uj}\n")
         self.moves(f"{folder}/energy_uj", lambda t_ns: energy_uj(t_ns) % range_uj)
+
+
+def fresh(fill: Callable[[FakeTree], object], root: Path) -> dict[str, str]:
+    """The environment for a process that reads the tree which `fill` makes under `root`, each value as of its reading.
+
+    Its power should move slowly: what flows while that process stalls is known to nobody.
+    """
+    path = os.pathsep.join([str(FRESH), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return {"FAKE_SYSFS": f"{fill.__module__}:{fill.__name__}:{root}", "PYTHONPATH": path}
 
 
 def constant(value: int) -> Callable[[int], int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from devices.profile import Settings
-from testbed.record.documents import BoardFacts
+from testbed.record.noderecord import BoardFacts
 from testbed.record.reader import Cell
 
 # On real boards: models are exported first, and a slow board computes for a while.

@@ -26,9 +26,9 @@ from testbed.link.kinds import Kind
 from testbed.link.messages import CellConfig, ExitConfig, Load
 from testbed.orchestrator import Attempt, Orchestrator, taking_part
 from testbed.orchestrator.participants import participants
-from testbed.record.documents import Role
 from testbed.record.layout import AttemptFolder
 from testbed.record.log import read_rows
+from testbed.record.noderecord import Role
 from testbed.record.schema import RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, write_card
 from testbed.runtime.bundle import BundleCard, write_bundle

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from devices.base.rowlog import RowLog
-from testbed.record.documents import AttemptRecord, CellDocument, FailureRecord, NodeRecord
+from testbed.record.documents import AttemptRecord, CellDocument, FailureRecord
 from testbed.record.layout import AttemptFolder, CellFolder
 from testbed.record.log import write_json
+from testbed.record.noderecord import NodeRecord
 from testbed.record.schema import SCHEMA_VERSION, ClockEstimate, ClockLine, ClockRecord, EventRow
 from tests.made import records
 

@@ -19,22 +19,8 @@ from devices.power.spec import PowerSpec
 from devices.profile import Emulation, Profile, Runtime
 from devices.timemodel import Slowdown
 from testbed.modes import facts_of
-from testbed.record.documents import (
-    BoardFacts,
-    CellDocument,
-    CodeRef,
-    DatasetRef,
-    Finished,
-    HelloFacts,
-    LinkRef,
-    Loaded,
-    Manifest,
-    NodeRecord,
-    NodeRepeat,
-    PathMeasured,
-    ScenarioDocument,
-    Status,
-)
+from testbed.record.documents import CellDocument, CodeRef, DatasetRef, LinkRef, Manifest, ScenarioDocument, Status
+from testbed.record.noderecord import BoardFacts, Finished, HelloFacts, Loaded, NodeRecord, NodeRepeat, PathMeasured
 from testbed.record.schema import SCHEMA_VERSION, RequestRow, TimestepRow
 from testbed.runtime.artefact import ModelCard, OpCost, OpCounts
 

@@ -32,16 +32,29 @@ def test_a_slower_cell_that_takes_more_and_sends_as_much(make_cell) -> None:
         "latency_p50_ms",
         "latency_p95_ms",
         "energy_mj",
+        "energy_net_mj",
     }
     assert found(comparison, "payload_up_bytes").difference == 0
     assert found(comparison, "latency_p50_ms").paired
+
+
+def test_an_edge_that_only_waits_longer_takes_more_gross_and_as_much_net(make_cell) -> None:
+    # Mean latencies are 1 ms longer, so 1000 mW over idle for 21 ms are 840 mW over idle for 25 ms.
+    quick = make_cell("quick", latency_ms=20, busy_mw=6000, jitter_mw=5)
+    waits = make_cell("waits", latency_ms=24, busy_mw=5840, jitter_mw=5)
+    comparison = compare([quick], [waits])
+    assert found(comparison, "energy_mj").verdict == "beyond noise"
+    net = found(comparison, "energy_net_mj")
+    assert (net.unit, net.verdict) == ("mJ", "within noise")
+    assert net.a == pytest.approx(21, rel=0.05)
+    assert net.difference == pytest.approx(0, abs=0.5)
 
 
 def test_a_cell_measured_twice_differs_in_nothing(make_cell) -> None:
     comparison = compare([make_cell("one", jitter_mw=20)], [make_cell("two", jitter_mw=20)])
     assert comparison.beyond == []
     assert comparison.pairs[0].facts == []
-    assert len(comparison.judged) == 6
+    assert len(comparison.judged) == 7
 
 
 def test_fewer_right_answers_and_earlier_exits_are_found(make_cell) -> None:
@@ -68,7 +81,7 @@ def test_other_samples_are_not_paired_and_it_is_said(make_cell) -> None:
 
 def test_emulated_and_measured_energies_are_not_compared_and_it_is_said(make_cell) -> None:
     comparison = compare([make_cell("model")], [make_cell("board", emulated=False)])
-    assert "energy_mj" not in {each.name for each in comparison.pairs[0].differences}
+    assert not {"energy_mj", "energy_net_mj"} & {each.name for each in comparison.pairs[0].differences}
     assert (
         comparison.pairs[0].notes[0].startswith("A's nodes are emulated, B's are measured: energies are not compared")
     )

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from testbed.campaign.heat import Heat
 from testbed.experiment.spec import Cooldown
 from testbed.orchestrator.participants import participants
-from testbed.record.documents import Cooling
+from testbed.record.noderecord import Cooling
 from tests.made import records
 
 

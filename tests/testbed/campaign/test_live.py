@@ -20,9 +20,10 @@ from testbed.campaign.live import Seen, Watched
 from testbed.campaign.present import Now, Present, is_held, read_now
 from testbed.cli.watch import facts, line, watch
 from testbed.errors import RecordError
-from testbed.record.documents import AttemptRecord, BoardFacts
+from testbed.record.documents import AttemptRecord
 from testbed.record.layout import AttemptFolder, ExperimentFolder
 from testbed.record.log import write_json
+from testbed.record.noderecord import BoardFacts
 from testbed.record.reader import read_document
 from testbed.record.schema import EventRow, NetworkRow
 from tests.made import cells, records

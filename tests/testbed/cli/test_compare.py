@@ -22,9 +22,12 @@ def test_the_exit_code_says_whether_anything_differs(make_cell, capsys) -> None:
         make_cell(label, latency_ms=ms, jitter_mw=5).folder for label, ms in (("fast", 20), ("again", 20), ("slow", 24))
     )
     assert code(fast, again) == 0
-    assert "0 of 6 numbers differ beyond noise" in capsys.readouterr().out
+    assert "0 of 7 numbers differ beyond noise" in capsys.readouterr().out
     assert code(fast, slow) == 1
-    assert "3 of 6 numbers differ beyond noise" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 of 7 numbers differ beyond noise" in said
+    gross, net = said.index("energy_mj [mJ]"), said.index("energy_net_mj [mJ]")
+    assert gross < net
     assert code(fast, slow, within=["30%"]) == 0
     assert code(fast, slow, within=["30%", "latency_p50_ms=5%"], as_json=True) == 1
     out = capsys.readouterr().out
@@ -32,6 +35,7 @@ def test_the_exit_code_says_whether_anything_differs(make_cell, capsys) -> None:
     (pair,) = document["pairs"]
     beyond = [each["name"] for each in pair["numbers"] if each["verdict"] == "beyond noise"]
     assert (document["differs"], beyond) == (True, ["latency_p50_ms"])
+    assert [each["name"] for each in pair["numbers"]][-2:] == ["energy_mj", "energy_net_mj"]
 
 
 def test_what_cannot_be_compared_has_a_code_of_its_own(make_cell, capsys, tmp_path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from testbed.experiment import autoschedule
-from testbed.experiment.spec import CellSpec
+from testbed.experiment.cell import CellSpec
 from testbed.link.messages import ExitConfig
 from testbed.snn import validation
 from tests.made import records

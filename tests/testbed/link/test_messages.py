@@ -17,7 +17,7 @@ from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import CONTROL_SCHEMA, CellConfig, ExitConfig, Message
 from testbed.link.shaping.shaper import Disturbance
-from testbed.record import documents
+from testbed.record import noderecord
 from tests.made import records
 
 PROFILE = Profile(
@@ -62,7 +62,7 @@ BODIES: list[messages.Body] = [
     LOAD,
     msgspec.structs.replace(LOAD, shaping="tc", because=["no"], peers=["10.9.0.1"], capture=True),
     messages.CoolDown(as_warm_as={"cpu": 41.5}, within_c=2.0, at_most_s=60.0),
-    messages.CooledDown(detail=documents.Cooling(waited_s=3.0, temperature_c={"cpu": 42.0}, as_warm_as={"cpu": 41.5})),
+    messages.CooledDown(detail=noderecord.Cooling(waited_s=3.0, temperature_c={"cpu": 42.0}, as_warm_as={"cpu": 41.5})),
     messages.ComputeAhead(samples=[3, 1], chunks=[[1, 3], [4]]),
     messages.Follow(window=4, chunks=[1, 3]),
     messages.WarmUp(samples=[3, 1]),
@@ -83,8 +83,8 @@ BODIES: list[messages.Body] = [
     messages.Hello(node="toy", facts=records.node_repeat().hello),
     messages.Loaded(data_endpoint="tcp://127.0.0.1:5555", detail=records.node_repeat([INA]).loaded),
     messages.PathChecked(detail=records.path_measured(up_bytes_per_s=None, up_bytes_per_s_asked=None)),
-    messages.Measured(detail=documents.Measured(requests=3, whole=True)),
-    messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"b": [1]}), settings=["a"])),
+    messages.Measured(detail=noderecord.Measured(requests=3, whole=True)),
+    messages.Finished(detail=noderecord.Finished(facts=noderecord.BoardFacts(others={"b": [1]}), settings=["a"])),
     messages.Done(),
     messages.Progress(done=1, total=2),
     messages.Heartbeat(t_ns=5),
@@ -166,7 +166,7 @@ def test_messages_that_are_too_large_are_neither_sent_nor_read():
 
 
 def test_what_msgpack_cannot_carry_is_a_link_error():
-    told = messages.Finished(detail=documents.Finished(facts=documents.BoardFacts(others={"a": object()})))
+    told = messages.Finished(detail=noderecord.Finished(facts=noderecord.BoardFacts(others={"a": object()})))
     with pytest.raises(LinkError, match="Finished cannot be sent"):
         messages.encode(Message(run="r1", seq=1, body=told))
 

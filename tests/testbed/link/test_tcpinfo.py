@@ -12,9 +12,9 @@ import pytest
 from testbed.errors import LinkError
 from testbed.link import tcpinfo
 from testbed.link.client import DataClient
+from testbed.link.connectionmeter import ConnectionMeter
 from testbed.link.deadline import Deadline
 from testbed.link.server import DataServer
-from testbed.link.tcpinfo import ConnectionMeter
 
 TIMESTAMPS = Path("/proc/sys/net/ipv4/tcp_timestamps").read_text().strip() != "0"
 HEADER = 20 + 20 + (12 if TIMESTAMPS else 0)

@@ -13,14 +13,14 @@ from devices.profile import load_profile
 from testbed.link.messages import Loaded
 from testbed.orchestrator.attempt import shortest_s
 from testbed.orchestrator.participants import participants, taking_part
-from testbed.record import documents
+from testbed.record import noderecord
 from tests.made import records
 
 ROOT = Path(__file__).parents[3]
 
 
 def loaded(*power: Capability) -> Loaded:
-    return Loaded(data_endpoint=None, detail=documents.Loaded(power=list(power)))
+    return Loaded(data_endpoint=None, detail=noderecord.Loaded(power=list(power)))
 
 
 def shortest(mode: str, *, edge_ms: float | None, cloud_ms: float | None) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from testbed.link import messages
 from testbed.link.keys import KeyPair, new_keypair
 from testbed.link.messages import Body, Message
 from testbed.orchestrator import ControlHub, Participant
-from testbed.record.documents import Measured
+from testbed.record.noderecord import Measured
 from tests.made import records
 
 RUN = "r1"

@@ -11,8 +11,8 @@ import pytest
 from testbed.errors import DeployError, WorkerError
 from testbed.link.shaping.shaper import Disturbance
 from testbed.orchestrator.faults import Faults, together
-from testbed.record.documents import Role
 from testbed.record.faults import FaultDocument, FaultKind
+from testbed.record.noderecord import Role
 
 
 def fault(

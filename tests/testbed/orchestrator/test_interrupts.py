@@ -19,7 +19,7 @@ from testbed.link import messages
 from testbed.link.messages import Body, CellConfig, Message, WorkerStart
 from testbed.orchestrator import Attempt, Orchestrator
 from testbed.orchestrator.participants import participants
-from testbed.record import documents
+from testbed.record import documents, noderecord
 from testbed.record.layout import AttemptFolder
 from testbed.record.reader import read_document
 from tests.made import records
@@ -128,14 +128,14 @@ class Board:
             return messages.Fault(message="did not rest", kind="WorkerError")
         if isinstance(body, messages.Load):
             power = [records.capability("ina") for _ in body.profile.power]
-            return messages.Loaded(data_endpoint=None, detail=documents.Loaded(power=power))
+            return messages.Loaded(data_endpoint=None, detail=noderecord.Loaded(power=power))
         if isinstance(body, messages.ClockPing):
             return messages.ClockPong(t1_ns=body.t1_ns, t2_ns=body.t1_ns, t3_ns=body.t1_ns, wall_offset_ns=0)
         if isinstance(body, messages.Measure):
             done = self.at_request if self.cancelled.is_set() else len(body.samples)
-            return messages.Measured(detail=documents.Measured(requests=done, whole=done == len(body.samples)))
+            return messages.Measured(detail=noderecord.Measured(requests=done, whole=done == len(body.samples)))
         if isinstance(body, messages.CoolDown):
-            cooling = documents.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as=body.as_warm_as)
+            cooling = noderecord.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as=body.as_warm_as)
             return messages.CooledDown(detail=cooling)
         if isinstance(body, messages.Finish):
             return messages.Finished(detail=records.node_repeat().finished)
@@ -298,7 +298,7 @@ def test_an_interrupt_while_a_board_cools_down_drops_the_attempt_at_once(tmp_pat
 def test_a_measured_board_cools_down_before_its_warm_up_to_what_it_was_and_that_is_on_record(tmp_path: Path) -> None:
     assert play_metered(tmp_path, "", as_warm_as={"board": {"cpu": 39.0}}).heard[:3] == ["Load", "CoolDown", "WarmUp"]
     told = read_document(tmp_path / "attempt-000" / "attempt.json", documents.AttemptRecord).nodes["board"].cooling
-    assert told == documents.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as={"cpu": 39.0})
+    assert told == noderecord.Cooling(waited_s=1.0, temperature_c={"cpu": 40.0}, as_warm_as={"cpu": 39.0})
 
 
 def test_without_an_interrupt_a_repeat_is_measured_whole(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from testbed.errors import WorkerError
 from testbed.link import messages
 from testbed.link.messages import CellConfig
 from testbed.orchestrator.schedules import follow, stages_of
-from testbed.record.documents import Loaded
+from testbed.record.noderecord import Loaded
 from testbed.record.schedules import AutoSchedule, Call, ChosenSchedule, StageTimes
 
 EDGE = StageTimes(

@@ -18,9 +18,10 @@ from devices.base.errors import DeviceError
 from devices.base.power import PowerRow
 from devices.base.rowlog import RowLog
 from testbed.errors import DiskError, RecordError
-from testbed.record.documents import BoardFacts, Manifest, Status
+from testbed.record.documents import Manifest, Status
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.record.log import make_folder, read_rows, write_json
+from testbed.record.noderecord import BoardFacts
 from testbed.record.reader import read_cell, read_document
 from testbed.record.schema import SCHEMA_VERSION, NetworkRow, TimestepRow
 from testbed.record.tables import arrow_schema, read_table, write_table

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from testbed.record.documents import CellLink, PathMeasured
+from testbed.record.documents import CellLink
 from testbed.record.faults import FaultDocument, FaultKind, FaultRecord
+from testbed.record.noderecord import PathMeasured
 from testbed.validity import faults, path, requests
 from tests.made import records
 

@@ -14,8 +14,8 @@ from devices.power.sampled import SourceReport
 from devices.power.sampler import SamplerReport
 from devices.power.source import SelfCheck
 from devices.schedule import Timekeeping
-from testbed.record.documents import BoardFacts, Cooling, NodeRecord
 from testbed.record.faults import FaultRecord
+from testbed.record.noderecord import BoardFacts, Cooling, NodeRecord
 from testbed.record.schema import ClockEstimate, ClockLine, EventRow
 from testbed.validity import reasons
 from tests.made import records

@@ -16,8 +16,9 @@ import pytest
 from devices.base.rowlog import RowLog
 from testbed.errors import LinkError, WorkerError
 from testbed.link import interfaces
+from testbed.link.connectionmeter import ConnectionMeter
 from testbed.link.interfaces import InterfaceCounters, interface_to, peers_at
-from testbed.link.tcpinfo import ConnectionMeter, Counters
+from testbed.link.tcpinfo import Counters
 from testbed.record.log import read_rows
 from testbed.record.schema import NetworkRow
 from testbed.worker.network import RATE_HZ, NetworkRecorder

@@ -33,6 +33,7 @@ from testbed.link.shaping.relay import MAX_CONNECTIONS
 from testbed.link.shaping.shaper import Disturbance
 from testbed.link.shaping.talk import ShaperRow
 from testbed.link.shaping.user import UserShaper
+from tests.calm import in_a_calm_moment
 
 MS = 1_000_000
 FULL = 1448
@@ -128,20 +129,20 @@ def sending(sink: socket.socket, data: bytes) -> None:
     ("side", "mbit_s", "packets"), [("up", 0.1, 6), ("down", 1, 40), ("up", 10, 400), ("down", 100, 4000)]
 )
 def test_a_constant_rate_is_had_in_either_direction(side: str, mbit_s: float, packets: int) -> None:
-    """From the end of the first packet to the end of the last; of three tries the best, since others use the cores."""
+    """From the end of the first packet to the end of the last."""
     with shaped(same_both_ways(Direction(capacity=constant(mbit_s)))) as peers:
         edge, cloud = peers.connect()
         sender, receiver = (edge, cloud) if side == "up" else (cloud, edge)
         asked_s = (packets - 1) * 1500 * 8 / mbit_s / 1e6
-        for _ in range(5):
+
+        def takes_what_it_should() -> None:
             sending(sender, bytes(packets * FULL))
             first = len(receiver.recv(FULL))
             start = time.monotonic()
             received(receiver, packets * FULL - first)
-            took_s = time.monotonic() - start
-            if took_s == pytest.approx(asked_s, rel=0.03):
-                return
-    pytest.fail(f"{took_s} s, not {asked_s} s")
+            assert time.monotonic() - start == pytest.approx(asked_s, rel=0.03)
+
+        in_a_calm_moment(takes_what_it_should)
 
 
 @pytest.mark.parametrize(("mbit_s", "delay_ms"), [(0.1, 1), (100, 0), (100, 30)])
@@ -150,16 +151,18 @@ def test_a_small_message_takes_the_delay_of_both_ways(mbit_s: float, delay_ms: f
         edge, cloud = peers.connect()
         asked_ms = 2 * (delay_ms + 56 * 8 / mbit_s / 1000)
         trips: list[float] = []
-        # The machine may be busy with other tests: the best of some, and of more where none was good. In between the
-        # acknowledgements go by, which take as long as a message on the slow link.
-        while len(trips) < 9 or (min(trips) >= asked_ms + 1 and len(trips) < 60):
+
+        def takes_the_delay() -> None:
+            time.sleep(0.02)  # the acknowledgements go by, which take as long as a message on the slow link
             start = time.monotonic()
             edge.sendall(b"ping")
             cloud.sendall(cloud.recv(4))
             edge.recv(4)
             trips.append(1000 * (time.monotonic() - start))
-            time.sleep(0.02)
-        assert asked_ms <= min(trips) < asked_ms + 1
+            assert trips[-1] < asked_ms + 1
+
+        in_a_calm_moment(takes_the_delay, tries=200)
+        assert min(trips) >= asked_ms
         assert peers.row().rtt_ms == pytest.approx(asked_ms, abs=1)
 
 
@@ -169,22 +172,26 @@ def test_what_arrives_in_any_second_follows_a_trace() -> None:
     rates[7:9] = [0.0, 0.0]
     steps = [round(rate * 12_500) for rate in rates]
     trace = Capacity(ms=list(range(0, 2201, 100)), bytes=[0, *accumulate(steps)])
-    asked = ByteBudget(trace, 0)
-    with shaped(same_both_ways(Direction(capacity=trace))) as peers:
-        edge, cloud = peers.connect()
-        peers.shaper.arm()
-        start_ns = time.monotonic_ns()
-        sending(edge, bytes(20 * trace.bytes[-1]))
-        seen = [(0, 0)]
-        while seen[-1][0] < 2200 * MS:
-            size = len(cloud.recv(65_536))
-            seen.append((time.monotonic_ns() - start_ns, seen[-1][1] + size))
-    for end_ns, total in seen:
-        begin = bisect_left(seen, (end_ns - 1000 * MS, 0))
-        if end_ns >= 1000 * MS:
-            begin_ns, before = seen[begin]
-            wanted = asked.at(end_ns) - asked.at(begin_ns)
-            assert (total - before) * 1500 / FULL == pytest.approx(wanted, abs=1500 + 0.05 * wanted)
+
+    def is_followed() -> None:
+        asked = ByteBudget(trace, 0)
+        with shaped(same_both_ways(Direction(capacity=trace))) as peers:
+            edge, cloud = peers.connect()
+            peers.shaper.arm()
+            start_ns = time.monotonic_ns()
+            sending(edge, bytes(20 * trace.bytes[-1]))
+            seen = [(0, 0)]
+            while seen[-1][0] < 2200 * MS:
+                size = len(cloud.recv(65_536))
+                seen.append((time.monotonic_ns() - start_ns, seen[-1][1] + size))
+        for end_ns, total in seen:
+            begin = bisect_left(seen, (end_ns - 1000 * MS, 0))
+            if end_ns >= 1000 * MS:
+                begin_ns, before = seen[begin]
+                wanted = asked.at(end_ns) - asked.at(begin_ns)
+                assert (total - before) * 1500 / FULL == pytest.approx(wanted, abs=1500 + 0.05 * wanted)
+
+    in_a_calm_moment(is_followed)
 
 
 def test_bytes_come_out_as_they_went_in_with_losses_and_jitter() -> None:
@@ -213,12 +220,16 @@ def test_the_edge_has_segments_of_the_links_mtu() -> None:
 def test_two_connections_share_the_rate() -> None:
     with shaped(same_both_ways(Direction(capacity=constant(16)))) as peers:
         pairs = [peers.connect(), peers.connect()]
-        start = time.monotonic()
-        for edge, _ in pairs:
-            sending(edge, bytes(400_000))
-        for _, cloud in pairs:
-            received(cloud, 400_000)
-        assert time.monotonic() - start == pytest.approx(800_000 * 1500 / 1448 / 2e6, rel=0.2)
+
+        def share() -> None:
+            start = time.monotonic()
+            for edge, _ in pairs:
+                sending(edge, bytes(400_000))
+            for _, cloud in pairs:
+                received(cloud, 400_000)
+            assert time.monotonic() - start == pytest.approx(800_000 * 1500 / 1448 / 2e6, rel=0.2)
+
+        in_a_calm_moment(share)
 
 
 def test_a_slow_link_holds_its_sender_back_and_loses_nothing() -> None:
@@ -261,15 +272,20 @@ def test_the_links_time_begins_with_the_first_bytes_after_it_is_armed() -> None:
     pause = Capacity(ms=[0, 100, 400], bytes=[0, 1_000_000, 1_000_000])
     with shaped(same_both_ways(Direction(capacity=pause))) as peers:
         edge, cloud = peers.connect()
-        peers.shaper.arm()
-        start = time.monotonic()
-        edge.sendall(b"1")
-        received(cloud, 1)
-        assert time.monotonic() - start < 0.1
-        time.sleep(max(0.0, start + 0.15 - time.monotonic()))
-        edge.sendall(b"2")
-        received(cloud, 1)
-        assert time.monotonic() - start == pytest.approx(0.4, abs=0.05)
+
+        def begins() -> None:
+            peers.shaper.arm()
+            start = time.monotonic()
+            edge.sendall(b"1")
+            received(cloud, 1)
+            first_s = time.monotonic() - start
+            time.sleep(max(0.0, 0.15 - first_s))
+            edge.sendall(b"2")
+            received(cloud, 1)
+            assert first_s < 0.1
+            assert time.monotonic() - start == pytest.approx(0.4, abs=0.05)
+
+        in_a_calm_moment(begins)
 
 
 def test_an_end_of_one_way_leaves_the_other_open() -> None:
@@ -286,19 +302,27 @@ def test_an_end_of_one_way_leaves_the_other_open() -> None:
 
 def test_counters_come_more_than_ten_times_a_second() -> None:
     with shaped(FREE) as peers:
-        start = peers.row().t_ns
-        time.sleep(0.5)
-        last = peers.row().t_ns
-        steps = [row.t_ns for row in peers.rows if start <= row.t_ns <= last]
-        assert len(steps) - 1 >= 10 * (last - start) / 1e9
+
+        def come() -> None:
+            start = peers.row().t_ns
+            time.sleep(0.5)
+            last = peers.row().t_ns
+            steps = [row.t_ns for row in peers.rows if start <= row.t_ns <= last]
+            assert len(steps) - 1 >= 10 * (last - start) / 1e9
+
+        in_a_calm_moment(come)
 
 
 def test_it_uses_hardly_any_time_while_nothing_comes() -> None:
     with shaped(same_both_ways(Direction(capacity=constant(1), delay_ms=10))) as peers:
         peers.connect()
-        before = sum(peers.process.cpu_times()[:2])
-        time.sleep(0.6)
-        assert sum(peers.process.cpu_times()[:2]) - before < 0.1
+
+        def rests() -> None:
+            before = sum(peers.process.cpu_times()[:2])
+            time.sleep(0.6)
+            assert sum(peers.process.cpu_times()[:2]) - before < 0.1
+
+        in_a_calm_moment(rests)
 
 
 def test_peers_that_come_go_and_reset_leave_nothing_behind() -> None:
@@ -338,10 +362,14 @@ def test_an_edge_that_resets_is_gone_although_its_cloud_says_nothing() -> None:
 def test_a_short_queue_is_filled_again_while_nothing_has_arrived_yet() -> None:
     with shaped(same_both_ways(Direction(capacity=constant(16), delay_ms=100, queue_ms=10))) as peers:
         edge, cloud = peers.connect()
-        start = time.monotonic()
-        sending(edge, bytes(100_000))
-        received(cloud, 100_000)
-        assert time.monotonic() - start == pytest.approx(0.1 + 100_000 * 1500 / FULL / 2e6, abs=0.04)
+
+        def is_filled() -> None:
+            start = time.monotonic()
+            sending(edge, bytes(100_000))
+            received(cloud, 100_000)
+            assert time.monotonic() - start == pytest.approx(0.1 + 100_000 * 1500 / FULL / 2e6, abs=0.04)
+
+        in_a_calm_moment(is_filled)
 
 
 def test_connections_are_bounded_and_those_there_go_on() -> None:
