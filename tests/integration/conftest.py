@@ -194,7 +194,7 @@ class Lab:
         folder: Path = self.wait_for(f"{mode} is measured", measuring)
         return folder
 
-    def wait_until_nodes_are_gone(self, seconds: float = 8) -> None:
+    def wait_until_nodes_are_gone(self, seconds: float = 30) -> None:
         self.wait_for("no worker and no sampler is left", lambda: not self.nodes(), seconds)
 
     def close(self) -> None:
