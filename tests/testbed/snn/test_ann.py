@@ -19,6 +19,7 @@ from testbed.data.datasets import Samples, load
 from testbed.errors import ExperimentError, ModelError
 from testbed.runtime.artefact import load_card
 from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.torch.graph import TorchGraph
 from testbed.snn import ann, artefact
 from testbed.snn.ann import logits, write_ann
 from testbed.snn.artefact import check_variant
@@ -210,3 +211,12 @@ def test_training_prints_a_network_without_code(trained, capsys):
     train_verb(trained[0], results=trained[1].parent, accelerator="cpu")
     (accuracy,) = load_card(form(trained, "float")).accuracy_per_timestep["full"]
     assert f"{accuracy:.4f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("weights", FORMS)
+def test_the_graph_runs_in_pytorch_too_and_answers_alike(trained, weights):
+    """Not to the bit: what follows the integer sums is rounded in float."""
+    graph, test = form(trained, weights) / "full.onnx", load(load_recipe(trained[0]).dataset).test
+    in_torch = TorchGraph(graph)
+    found = np.concatenate([in_torch.run(test.images[at : at + 1]) for at in range(40)])
+    assert (found.argmax(1) == logits(graph, test)[:40].argmax(1)).mean() > 0.9
