@@ -139,7 +139,7 @@ def _of_role(role: Role) -> Iterable[Factor]:
         "text",
         "",
         "what executes the step graphs on it",
-        _nodes(role, lambda node: node.profile.runtime.provider),
+        _nodes(role, lambda node: node.profile.runtime.told),
     )
     yield Factor(
         f"{role}_power_mode",

@@ -64,6 +64,7 @@ def bottleneck_of(recipe: Recipe, variant: VariantSpec) -> Bottleneck | None:
         layers=told.layers,
         hidden=told.hidden,
         decoder_hidden=told.decoder_hidden,
+        pixels=(recipe.dataset.channels, recipe.input_over_code(variant)) if told.encoder == "pixels" else None,
     )
 
 

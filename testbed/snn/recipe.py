@@ -150,9 +150,23 @@ class Recipe(Strict):
         if variant.bottleneck is None or variant.bottleneck.layers == 1:
             return
         _, stride = variant.bottleneck.resolve(self.feature_shape(variant))
+        if variant.bottleneck.encoder == "pixels":
+            stride = self.input_over_code(variant)
         needed = stride.bit_length()  # a halving each, and the layer that makes the code
         if variant.bottleneck.layers < needed:
             raise ValueError(f"a stride of {stride} takes {needed} layers or more, not {variant.bottleneck.layers}")
+
+    def input_over_code(self, variant: VariantSpec) -> int:
+        """Side of the input over that of a variant's code, which an encoder of pixels halves away.
+
+        Raises:
+            ValueError: it is no power of two.
+        """
+        (rows, columns), (_, height, width) = self.dataset.size, self.code_shape(variant)
+        over = rows // height
+        if (over * height, over * width) != (rows, columns) or over.bit_count() != 1:
+            raise ValueError(f"halving {rows}x{columns} pixels never gives the {height}x{width} of the code")
+        return over
 
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a variant's split."""
@@ -190,7 +204,9 @@ def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
             "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
         )
         what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
-        line = f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
+        pixels = variant.bottleneck is not None and variant.bottleneck.encoder == "pixels"
+        where = f"in place of all up to {variant.split}" if pixels else f"after {variant.split}"
+        line = f"{name}: {where}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
         if name in edge_shares:
             line += f", {100 * edge_shares[name]:.2g}% of the arithmetic on the edge"
         lines.append(line)
