@@ -50,15 +50,19 @@ def steady(mbit_s: float) -> Direction:
     return Direction(capacity=Capacity(ms=[0, 1000], bytes=[0, round(125_000 * mbit_s)]))
 
 
+@pytest.fixture(scope="module")
+def reasons() -> list[str]:
+    """Why this kernel cannot."""
+    with contextlib.closing(Wire()) as made, made.edge.inside():
+        return unable(Machine(), [Flow("10.9.0.2", PORT, True, steady(1))])
+
+
 @pytest.fixture
-def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reasons: list[str]) -> Iterator[Wire]:
+    if reasons:
+        pytest.skip("; ".join(reasons))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     made = Wire()
-    with made.edge.inside():
-        reasons = unable(Machine(), [Flow("10.9.0.2", PORT, True, steady(1))])
-    if reasons:
-        made.close()
-        pytest.skip("; ".join(reasons))
     yield made
     made.close()
 
