@@ -19,7 +19,7 @@ DEVICE = "jetson-orin-nano"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PROFILES = Path(devices.__file__).parent
-_RECIPE = _PROFILES.parent / "experiments" / "train" / "quickstart.yaml"
+_RECIPE = _PROFILES.parent / "experiments" / "train" / "digits-resnet18.yaml"
 
 
 def write_start(kind: Kind, path: Path | None = None, like: str = DEVICE) -> Path:

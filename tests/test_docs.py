@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.registry import FIGURES
+from analysis.figures.registry import FIGURES, OF_MODELS
 from devices.radios import RADIOS
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +101,6 @@ def test_the_table_of_radios_says_what_the_radios_are():
 def test_the_table_of_figures_is_that_of_the_registry():
     rows = table(ROOT / "docs" / "figures.md", "figure")
     told = {row["figure"].strip("`"): (row["what it shows"], row["file"].strip("`")) for row in rows}
-    first_lines = {name: sys.modules[draw.__module__].__doc__.strip().splitlines()[0] for name, draw in FIGURES.items()}
-    files = {name: f"{draw.__module__.replace('.', '/')}.py" for name, draw in FIGURES.items()}
-    assert told == {name: (first_lines[name], files[name]) for name in FIGURES}
+    modules = {name: draw.__module__ for name, draw in [*FIGURES.items(), *OF_MODELS.items()]}
+    first_lines = {name: sys.modules[module].__doc__.strip().splitlines()[0] for name, module in modules.items()}
+    assert told == {name: (first_lines[name], f"{module.replace('.', '/')}.py") for name, module in modules.items()}

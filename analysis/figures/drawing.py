@@ -154,10 +154,7 @@ def finished(name: str, figure: Figure, caption: str, cells: Chosen, query: Quer
         mark_invalid(figure.axes[0], cells.shown)
     if cells.note:
         remark(figure, cells.note)
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-    figure.set_layout_engine("none")
-    labels.settle(figure)
+    settle(figure)
     uses = [(one.cell, "shown") for one in cells.shown] + [(one.cell, "left out") for one in cells.refused]
     known = {id(cell) for cell, _ in uses}
     for one in cells.shown:
@@ -165,6 +162,14 @@ def finished(name: str, figure: Figure, caption: str, cells: Chosen, query: Quer
             known.add(id(one.baseline.cell))
             uses.append((one.baseline.cell, "baseline"))
     return Drawing(name, f"{caption} {cells.note}".strip(), figure, query, uses)
+
+
+def settle(figure: Figure) -> None:
+    """Lay a figure out, then find a place for each label."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    labels.settle(figure)
 
 
 def _names_an_invalid_cell(figure: Figure) -> bool:

@@ -14,6 +14,7 @@ from analysis.figures.links import links
 from analysis.figures.load import load
 from analysis.figures.network import network
 from analysis.figures.power import power
+from analysis.figures.rate_accuracy import rate_accuracy
 from analysis.figures.stages import stages
 from analysis.figures.tradeoff import tradeoff
 from analysis.figures.traffic import traffic
@@ -24,8 +25,13 @@ from testbed.errors import RecordError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.curves import Curves
+
 Draw: TypeAlias = "Callable[[Sequence[Measured]], tuple[Figure, str]]"
 """Draws cells; returns the figure and its caption, or raises `RecordError` where they do not allow it."""
+
+DrawModels: TypeAlias = "Callable[[Sequence[Curves]], tuple[Figure, str]]"
+"""Draws evaluated models, likewise."""
 
 GROUP = "testbed.figures"
 FIGURES: dict[str, Draw] = {
@@ -42,6 +48,9 @@ FIGURES: dict[str, Draw] = {
     "load": load,
     "network": network,
 }
+
+OF_MODELS: dict[str, DrawModels] = {"rate_accuracy": rate_accuracy}
+"""Figures of models without nodes, drawn of what `testbed evaluate` wrote."""
 
 
 def figures() -> dict[str, Draw]:

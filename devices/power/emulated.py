@@ -114,9 +114,12 @@ class EmulatedSource:
     def _read(self) -> tuple[int, ActivityRecord]:
         if self._reader is None:
             raise DeviceError("the emulated power source was read before it was probed")
-        # The clock after the record: what runs has then begun.
         record = self._reader.read()
-        return self._clock(), record
+        while True:
+            now_ns = self._clock()  # after the record: what runs has then begun
+            if (latest := self._reader.read()) == record:
+                return now_ns, record
+            record = latest  # something else began while this process was held up in between
 
 
 _NOTHING = ActivityRecord(Activity.IDLE, 0, 0, (0,) * len(Activity), RadioRecord())

@@ -20,6 +20,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "watch": watch.watch,
     "check": node.check,
     "clean": node.clean,
+    "splits": model.splits,
     "train": model.train,
     "evaluate": model.evaluate,
     "import": importing.import_pair,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,12 @@ def train(
     from testbed.snn.artefact import weights_of
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
+    from testbed.snn.share import shares
 
     console.quiet = not is_first_process()
     hush(console.quiet)
     spec, models = load_recipe(recipe), ResultsFolder(results).models
-    for line in describe(spec):
+    for line in describe(spec, shares(spec).variants):
         console.print(line, highlight=False)
     with training() as report:
         hardware = Hardware(accelerator, devices or "auto", nodes)
@@ -69,6 +71,24 @@ def train(
     console.print(table)
 
 
+def splits(recipe: RecipeFile) -> None:
+    """List where a recipe's network can be cut: what crosses there, and how much of the arithmetic the edge has."""
+    from testbed.snn.recipe import describe, load_recipe
+    from testbed.snn.share import shares
+
+    spec = load_recipe(recipe)
+    found = shares(spec)
+    rows = []
+    for split, feature in spec.features.items():
+        carries = spec.backbone.carries_current(split)
+        crosses = "a bottleneck's code" if carries else "spikes, or a bottleneck's code"
+        share = f"{100 * found.splits[split]:.1f}" if split in found.splits else ""
+        rows.append([split, "x".join(map(str, feature)), str(prod(feature)), share, crosses])
+    print_rows(["split", "spikes CxHxW", "bits per timestep", "edge's share [%]", "what may cross"], rows)
+    for line in describe(spec, found.variants):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
 def evaluate(
     recipes: Annotated[list[Path], typer.Argument(help="experiments/train/*.yaml, trained", metavar="RECIPE.yaml...")],
     data: Data = None,
@@ -76,10 +96,13 @@ def evaluate(
     drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
     int8: Annotated[bool, typer.Option("--int8", help="the int8 form too, beside the float one")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="write models.csv and models.md here")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="write models.csv, models.md and the rate-accuracy figure here"),
     ] = None,
 ) -> None:
     """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
+    from analysis.figures.look import DEFAULT_LOOK
+    from analysis.figures.of_models import publish_models
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
 
@@ -90,7 +113,10 @@ def evaluate(
             rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms)
     print_rows(*table(rows))
     if out is not None:
-        for path in write_rows(rows, out):
+        paths = write_rows(rows, out)
+        if any(row.kind == "bottleneck" for row in rows):
+            paths += publish_models(out, DEFAULT_LOOK)
+        for path in paths:
             console.print(str(path), highlight=False)
 
 

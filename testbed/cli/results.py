@@ -92,11 +92,19 @@ def figures(
         bool, typer.Option("--check", help="draw nothing; say which figures no longer follow from the results")
     ] = False,
 ) -> None:
-    """Draw the figures of an experiment's results."""
+    """Draw the figures of an experiment's results, or of models that `testbed evaluate --out` has been run on."""
+    from analysis.curves import EVALUATED
     from analysis.figures.choose import Query
     from analysis.figures.drawing import draw, save
+    from analysis.figures.of_models import publish_models
     from analysis.metrics.registry import measure
 
+    if (folder / EVALUATED).exists():
+        if only or cells or labels or include_invalid or check:
+            raise TestbedError(f"{folder}: evaluated models have one figure and no cells; leave all but --style out")
+        for path in publish_models(folder, style):
+            console.print(str(path), highlight=False, soft_wrap=True)
+        return
     if check:
         _check_figures(folder)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from testbed.data.size import Size, sides
@@ -18,9 +19,31 @@ RESNET18_STAGES = (1, 2, 4, 8)
 VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """(Channel multiple, convolutions) of the five stages, each ending in 2x2 max pooling (arXiv 1409.1556, table 1, D)."""
 
+
+def place(split: str) -> tuple[str, int | None]:
+    """A split's segment, and the block or convolution that it lies behind where it lies within the segment."""
+    segment, _, inner = split.partition(".")
+    return segment, int(inner) if inner else None
+
+
+def _inner(backbone: str, stage: int) -> Iterable[int]:
+    """The splits within a stage: behind its first block, or behind each convolution (the stem is stage 1's first)."""
+    if backbone == "resnet18":
+        return (1,)
+    return range(2 if stage == 1 else 1, VGG16_STAGES[stage - 1][1] + 1)
+
+
+def _splits(backbone: str, stages: int) -> tuple[str, ...]:
+    """The stem, then each stage after the splits within it."""
+    names = ["stem"]
+    for stage in range(1, stages + 1):
+        names += [*(f"stage{stage}.{inner}" for inner in _inner(backbone, stage)), f"stage{stage}"]
+    return tuple(names)
+
+
 SPLITS: dict[str, tuple[str, ...]] = {
-    "resnet18": ("stem", *(f"stage{number}" for number in range(1, len(RESNET18_STAGES) + 1))),
-    "vgg16": ("stem", *(f"stage{number}" for number in range(1, len(VGG16_STAGES) + 1))),
+    "resnet18": _splits("resnet18", len(RESNET18_STAGES)),
+    "vgg16": _splits("vgg16", len(VGG16_STAGES)),
 }
 """Split points of each backbone, from the input to the output."""
 
@@ -30,11 +53,12 @@ def feature_shape(backbone: str, split: str, width: int, image_size: Size) -> tu
     rows, columns = sides(image_size)
     if split == "stem":
         return width, rows, columns
-    stage = int(split.removeprefix("stage"))
+    segment, inner = place(split)
+    stage = int(segment.removeprefix("stage"))
     if backbone == "resnet18":
         for _ in range(stage - 1):
             rows, columns = (rows + 1) // 2, (columns + 1) // 2  # a 3x3 convolution with stride 2 and padding 1
         return width * RESNET18_STAGES[stage - 1], rows, columns
-    for _ in range(stage):
+    for _ in range(stage if inner is None else stage - 1):  # a stage ends in its pooling
         rows, columns = rows // 2, columns // 2
     return width * VGG16_STAGES[stage - 1][0], rows, columns

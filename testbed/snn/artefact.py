@@ -236,7 +236,7 @@ def _ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint
     if target.suffix != packed.SUFFIX:
         target.write_bytes(checkpoint.read_bytes())
         return
-    kept = {name: net for name, net in networks.items() if name == "full" or net.bottleneck is not None}
+    kept = {name: network for name, network in networks.items() if network.has_own_weights}
     packed.pack({name: packed.coarsened(network) for name, network in kept.items()}, recipe, target)
 
 

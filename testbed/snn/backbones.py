@@ -2,7 +2,8 @@
 
 A backbone is a stateless stem (convolution and batch norm: with direct coding its output is the same
 at every timestep) followed by named segments with LIF state and a linear head. Every segment ends in a
-spiking neuron or in max pooling of spikes (a logical or), so what crosses a split is binary.
+spiking neuron or in max pooling of spikes (a logical or), so what crosses a split is binary. A `Stage` can be cut
+within as well (docs/decisions/0020-splits-within-a-stage.md).
 
 SpikingJelly's own builders are for ImageNet: a 7x7 stem with stride 2 and pooling, and for VGG a head of
 134 million parameters. 32x32 images need the 3x3 CIFAR stem of He et al. 2016 (arXiv 1512.03385, section 4.2).
@@ -10,12 +11,13 @@ SpikingJelly's own builders are for ImageNet: a 7x7 stem with stride 2 and pooli
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Protocol, cast
 
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from testbed.snn.architecture import RESNET18_STAGES, VGG16_STAGES, Shortcut
+from testbed.snn.architecture import RESNET18_STAGES, VGG16_STAGES, Shortcut, place
 from testbed.snn.neurons import Neuron
 
 
@@ -39,8 +41,26 @@ class Head(nn.Module):
         return cast(Tensor, self.classifier(x.mean(dim=(-2, -1))))
 
 
+class Stage(Protocol):
+    """A segment that can be cut within: `inner` says behind which of its blocks or convolutions, counted from 1."""
+
+    def until(self, inner: int, x: Tensor) -> Tensor:
+        """Spikes [T, N, C, H, W] at the split, of what the stage takes."""
+
+    def after(self, inner: int, spikes: Tensor, current: Tensor | None) -> Tensor:
+        """What leaves the stage, of spikes at the split and the membrane current that they were fired from.
+
+        The current may be None where no shortcut carries it.
+        """
+
+    def halves(self, inner: int) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        """The layers up to the split, and those behind it."""
+
+
 class Backbone(nn.Module):
-    """A stem, named segments in order, and a head. Split points are the names of the segments.
+    """A stem, named segments in order, and a head.
+
+    Split points are the names of the segments, and `SEGMENT.INNER` within a segment that is a `Stage`.
 
     `folds` names layers with weights and the batch norms behind them that are not side by side in a Sequential;
     `stem_of` is the segment that the stem was taken from, if it was.
@@ -65,21 +85,45 @@ class Backbone(nn.Module):
         return self.after("", x)
 
     def until(self, split: str, x: Tensor) -> Tensor:
-        """Run the segments up to and including `split`: the edge's part."""
-        for name, segment in self.segments.items():
+        """Run the layers up to and including `split`: the edge's part."""
+        name, inner = place(split)
+        for here, segment in self.segments.items():
+            if here == name:
+                return cast(Tensor, segment(x) if inner is None else cast(Stage, segment).until(inner, x))
             x = segment(x)
-            if name == split:
-                return x
         raise KeyError(split)
 
-    def after(self, split: str, x: Tensor) -> Tensor:
-        """Run the segments after `split` and the head: the cloud's part ('' runs all of them)."""
+    def after(
+        self, split: str, x: Tensor, current: Tensor | None = None, left: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """Run the layers after `split` and the head: the cloud's part ('' runs all of them).
+
+        `current` is what the spikes x were fired from, where a stage's shortcut carries it. `left` is told what leaves
+        each segment.
+        """
+        name, inner = place(split)
         passed = split == ""
-        for name, segment in self.segments.items():
-            if passed:
+        for here, segment in self.segments.items():
+            if not passed:
+                passed = here == name
+                if not passed or inner is None:
+                    continue
+                x = cast(Stage, segment).after(inner, x, current)
+            else:
                 x = segment(x)
-            passed = passed or name == split
+            if left is not None:
+                left[here] = x
         return cast(Tensor, self.head(x))
+
+    def halves(self, split: str) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The layers up to the split, behind the stem, and those behind it, up to the logits."""
+        name, inner = place(split)
+        names = list(self.segments)
+        at = names.index(name)
+        before, behind = [self.segments[one] for one in names[:at]], [self.segments[one] for one in names[at + 1 :]]
+        segment = self.segments[name]
+        first, second = ([segment], []) if inner is None else cast(Stage, segment).halves(inner)
+        return [*before, *first], [*second, *behind, self.head]
 
 
 class ResidualStage(nn.Module):
@@ -103,10 +147,55 @@ class ResidualStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T, N, C, H, W] (or [N, C, H, W] in single-step mode) to spikes."""
-        current = self.conv2(self.sn1(self.conv1(x))) + self.skip(x)
-        spikes = self.sn2(current)
+        current = self._first(x)
+        return self.after(1, self.sn2(current), current)
+
+    def _first(self, x: Tensor) -> Tensor:
+        """The membrane current at the end of the first block."""
+        return cast(Tensor, self.conv2(self.sn1(self.conv1(x))) + self.skip(x))
+
+    def until(self, inner: int, x: Tensor) -> Tensor:
+        """The spikes of the first block."""
+        return cast(Tensor, self.sn2(self._first(x)))
+
+    def after(self, inner: int, spikes: Tensor, current: Tensor | None) -> Tensor:
+        """The second block."""
         carried = current if self.shortcut == "membrane" else spikes
         return cast(Tensor, self.sn4(self.conv4(self.sn3(self.conv3(spikes))) + carried))
+
+    def halves(self, inner: int) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        """The two blocks."""
+        return (
+            [self.conv1, self.sn1, self.conv2, self.skip, self.sn2],
+            [self.conv3, self.sn3, self.conv4, self.sn4],
+        )
+
+
+class ConvStage(nn.Sequential):
+    """Convolutions with a neuron each, then max pooling. `first` is the number of its first convolution."""
+
+    def __init__(self, *modules: nn.Module, first: int) -> None:
+        super().__init__(*modules)
+        self.first = first
+
+    def until(self, inner: int, x: Tensor) -> Tensor:
+        """The spikes of a convolution's neuron."""
+        return _through(self.halves(inner)[0], x)
+
+    def after(self, inner: int, spikes: Tensor, current: Tensor | None) -> Tensor:
+        """What follows on it, up to the pooling."""
+        return _through(self.halves(inner)[1], spikes)
+
+    def halves(self, inner: int) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        """A convolution and a neuron each up to the split; the others and the pooling."""
+        count = 2 * (inner - self.first + 1)
+        return list(self)[:count], list(self)[count:]
+
+
+def _through(modules: Sequence[nn.Module], x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x
 
 
 def resnet18(width: int, in_channels: int, classes: int, lif: Neuron, shortcut: Shortcut) -> Backbone:
@@ -130,7 +219,8 @@ def vgg16(width: int, in_channels: int, classes: int, lif: Neuron) -> Backbone:
         for _ in range(convolutions - 1 if number == 1 else convolutions):  # the stem is the very first one
             modules += [conv_bn(inputs, outputs, 3), lif.build()]
             inputs = outputs
-        segments[f"stage{number}"] = nn.Sequential(*modules, layer.MaxPool2d(2, 2, step_mode="m"))
+        first = 2 if number == 1 else 1
+        segments[f"stage{number}"] = ConvStage(*modules, layer.MaxPool2d(2, 2, step_mode="m"), first=first)
     return Backbone(conv_bn(in_channels, width, 3), segments, Head(inputs, classes))
 
 

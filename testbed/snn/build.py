@@ -10,7 +10,7 @@ from testbed.errors import DataError
 from testbed.snn.backbones import Backbone, resnet18, vgg16
 from testbed.snn.checkpoint import FULL
 from testbed.snn.network import Bottleneck, Network, Normalize
-from testbed.snn.network_spec import BackboneSpec
+from testbed.snn.network_spec import AnyBackbone, BackboneSpec, VariantSpec
 from testbed.snn.neurons import Neuron
 from testbed.snn.own import own_backbone
 from testbed.snn.own_spec import OwnSpec
@@ -33,35 +33,41 @@ def build(recipe: Recipe, dataset: Dataset) -> dict[str, Network]:
     sample = inputs[:: max(1, len(inputs) // STATISTICS_SAMPLES)].astype(np.float64) / 255.0
     axes = tuple(axis for axis in range(sample.ndim) if axis != sample.ndim - 3)
     mean, std = sample.mean(axis=axes), sample.std(axis=axes)
-    spec = recipe.backbone
-    if isinstance(spec, OwnSpec):
-        lif = Neuron()
-        data = recipe.dataset
-        backbone = own_backbone(spec, len(dataset.classes), data.channels, data.image_size, recipe.weights)
-    else:
-        assert isinstance(spec, BackboneSpec), "a pair of graphs is there already"
-        lif = Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
-        backbone = _backbone(spec, recipe.dataset.channels, len(dataset.classes), lif)
-    full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone)
+    full = Network(Normalize(torch.tensor(mean), torch.tensor(std)), backbone_of(recipe, len(dataset.classes)))
     networks = {FULL: full}
     for name, variant in recipe.variants.items():
-        bottleneck = None
-        if variant.bottleneck is not None:
-            feature = recipe.feature_shape(variant)
-            told = variant.bottleneck
-            bottleneck = Bottleneck(
-                feature[0],
-                *told.resolve(feature),
-                lif,
-                layers=told.layers,
-                hidden=told.hidden,
-                decoder_hidden=told.decoder_hidden,
-            )
-        networks[name] = full.cut(variant.split, bottleneck)
+        networks[name] = full.cut(variant.split, bottleneck_of(recipe, variant), control=variant.control)
     return networks
 
 
-def _backbone(spec: BackboneSpec, channels: int, classes: int, lif: Neuron) -> Backbone:
+def backbone_of(recipe: Recipe, classes: int) -> Backbone:
+    """The untrained backbone; one of a user's own with the recipe's `weights`."""
+    spec, channels = recipe.backbone, recipe.dataset.channels
+    if isinstance(spec, OwnSpec):
+        return own_backbone(spec, classes, channels, recipe.dataset.image_size, recipe.weights)
+    assert isinstance(spec, BackboneSpec), "a pair of graphs is there already"
     if spec.name == "vgg16":
-        return vgg16(spec.width, channels, classes, lif)
-    return resnet18(spec.width, channels, classes, lif, spec.shortcut or "membrane")
+        return vgg16(spec.width, channels, classes, _neuron(spec))
+    return resnet18(spec.width, channels, classes, _neuron(spec), spec.shortcut or "membrane")
+
+
+def bottleneck_of(recipe: Recipe, variant: VariantSpec) -> Bottleneck | None:
+    """A variant's untrained bottleneck, if it has one."""
+    told = variant.bottleneck
+    if told is None:
+        return None
+    feature = recipe.feature_shape(variant)
+    return Bottleneck(
+        feature[0],
+        *told.resolve(feature),
+        _neuron(recipe.backbone),
+        layers=told.layers,
+        hidden=told.hidden,
+        decoder_hidden=told.decoder_hidden,
+    )
+
+
+def _neuron(spec: AnyBackbone) -> Neuron:
+    if isinstance(spec, BackboneSpec):
+        return Neuron(spec.tau, spec.surrogate.name, spec.surrogate.alpha, spec.neuron)
+    return Neuron()

@@ -85,7 +85,7 @@ def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
     """
     tensors = {}
     for name, network in networks.items():
-        if name != FULL and network.bottleneck is None:
+        if not network.has_own_weights:
             continue
         for key, value in network.state_dict().items():
             half = value.half() if value.is_floating_point() else value
@@ -96,7 +96,7 @@ def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
 
 
 def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
-    """Read trained networks back; a variant without a bottleneck shares the weights of the uncut network.
+    """Read trained networks back; a variant that is not trained shares the weights of the uncut network.
 
     Raises:
         ModelError: the file is damaged or of another recipe.
@@ -107,7 +107,7 @@ def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
                 raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
         tensors = load_file(path)
         for name, network in networks.items():
-            prefix = f"{FULL if network.bottleneck is None else name}."
+            prefix = f"{name if network.has_own_weights else FULL}."
             network.load_state_dict(
                 {
                     key.removeprefix(prefix): value.float() if value.is_floating_point() else value

@@ -28,7 +28,7 @@ from testbed.snn.architecture import Weights
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluation import Row
 from testbed.snn.pair_spec import PairSpec
-from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def _rows(
     minutes: float | None,
     backbone: _Answers,
 ) -> list[Row]:
+    from testbed.snn.share import shares  # with torch, as is everything that runs a network
+
     recipe, test = load_recipe(recipe_path), dataset.test
     cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
     networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
@@ -100,7 +102,7 @@ def _rows(
     whole = backbone
     if weights != "float":
         whole = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
-    first = next(iter(recipe.variants))
+    first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
         for alpha in (None, threshold(first, "full"))
@@ -113,7 +115,17 @@ def _rows(
         for codec in CODECS:
             rows += [
                 _row(
-                    recipe, card, minutes, backbone, answers, each, CoInference.facts.name, name, codec, payloads[codec]
+                    recipe,
+                    card,
+                    minutes,
+                    backbone,
+                    answers,
+                    each,
+                    CoInference.facts.name,
+                    name,
+                    codec,
+                    payloads[codec],
+                    edge_shares[name],
                 )
                 for each in (None, alpha)
             ]
@@ -179,6 +191,7 @@ def _row(
     variant: str = "",
     codec: str = "",
     payloads: Ints | None = None,
+    edge_share: float = 1.0,
 ) -> Row:
     exits = answers.exits(threshold)
     right = answers.answered(exits)
@@ -192,6 +205,8 @@ def _row(
     return Row(
         recipe=recipe.name,
         recipe_digest=recipe_digest(recipe)[:16],
+        family=family_digest(recipe)[:16],
+        seed=recipe.training.seed,
         dataset=card.dataset,
         dataset_variant=card.dataset_variant,
         backbone=card.backbone,
@@ -200,9 +215,11 @@ def _row(
         timesteps=recipe.timesteps,
         mode=mode,
         variant=variant,
+        kind=recipe.variants[variant].kind if variant else "uncut",
         split=(card.split or "") if variant else "",
         code="x".join(map(str, card.code_shape or [])) if variant else "",
         compression=card.compression if variant else None,
+        edge_share=edge_share,
         codec=codec,
         exit_threshold=threshold,
         samples=len(right),

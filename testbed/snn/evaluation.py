@@ -20,11 +20,14 @@ class Row:
     `drop_points` is against all T timesteps of the uncompressed backbone in float, with a 95% interval for paired
     proportions; `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features
     at the split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after
-    1..T.
+    1..T. `family` is the same for recipes that differ in name and seed alone. `kind` is `uncut`, `plain`, `bottleneck`
+    or `control`. `edge_share` is what the edge has of the multiplications of a timestep.
     """
 
     recipe: str
     recipe_digest: str
+    family: str
+    seed: int
     dataset: str
     dataset_variant: str
     backbone: str
@@ -33,9 +36,11 @@ class Row:
     timesteps: int
     mode: str
     variant: str
+    kind: str
     split: str
     code: str
     compression: float | None
+    edge_share: float
     codec: str
     exit_threshold: float | None
     samples: int

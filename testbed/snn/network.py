@@ -82,7 +82,8 @@ class Bottleneck(nn.Module):
     """Learned spike-driven compression at a split, after NeuCODEX (arXiv 2509.19156).
 
     encoder: SN(BN(Conv)) from [C, H, W] to a binary code [C', H/stride, W/stride];
-    decoder: SN(BN(ConvTranspose)) back to binary features, so the layers behind it see spikes as before.
+    decoder: SN(BN(ConvTranspose)) back to binary features, so the layers behind it see spikes as before. Where a
+    shortcut carries the membrane current past the split, the current of the decoder's neuron takes its place.
     With `layers` over 1, a path of so many spiking layers lies beside each of the two (`Beside`): one that halves the
     side at each layer, and one that doubles it.
     """
@@ -130,14 +131,22 @@ class Network(nn.Module):
         backbone: Backbone,
         split: str | None = None,
         bottleneck: Bottleneck | None = None,
+        *,
+        control: bool = False,
     ) -> None:
         super().__init__()
         self.normalize, self.backbone, self.bottleneck = normalize, backbone, bottleneck
-        self.split = split
+        self.split, self.control = split, control
 
-    def cut(self, split: str, bottleneck: Bottleneck | None) -> Network:
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether it is trained; else it is the uncut network, cut."""
+        return self.split is None or self.bottleneck is not None or self.control
+
+    def cut(self, split: str, bottleneck: Bottleneck | None, *, control: bool = False) -> Network:
         """A copy of this network cut at `split`; training it leaves this one as it is."""
-        return Network(copy.deepcopy(self.normalize), copy.deepcopy(self.backbone), split, bottleneck)
+        parts = copy.deepcopy(self.normalize), copy.deepcopy(self.backbone)
+        return Network(*parts, split, bottleneck, control=control)
 
     def current(self, images: Tensor) -> Tensor:
         """What the stem gives the first neuron [N, C, H, W], for images or for the event frames of one timestep."""
@@ -151,9 +160,16 @@ class Network(nn.Module):
 
     def cloud(self, code: Tensor) -> Tensor:
         """Decoder and cloud layers: codes [T, N, C', H', W'] to logits [T, N, K]."""
+        return self.behind(code, None)
+
+    def behind(self, code: Tensor, left: dict[str, Tensor] | None) -> Tensor:
+        """`cloud`, which tells `left` what leaves each of its segments [T, N, C, H, W]."""
         assert self.split is not None
-        features = code if self.bottleneck is None else self.bottleneck.decoder(code)
-        return self.backbone.after(self.split, features)
+        if self.bottleneck is None:
+            return self.backbone.after(self.split, code, left=left)
+        decode, neuron = self.bottleneck.decoder
+        current = decode(code)
+        return self.backbone.after(self.split, neuron(current), current, left)
 
     def currents(self, inputs: Tensor, timesteps: int) -> Tensor:
         """What the stem gives the first neuron at every timestep [T, N, C, H, W].

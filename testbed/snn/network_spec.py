@@ -9,7 +9,7 @@ import pydantic
 
 from testbed.config import Strict
 from testbed.data.size import Size
-from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape
+from testbed.snn.architecture import SPLITS, Shortcut, Surrogate, feature_shape, place
 from testbed.snn.own_spec import OwnSpec, Shape
 from testbed.snn.pair_spec import PairSpec
 
@@ -48,6 +48,10 @@ class BackboneSpec(Strict):
     def features(self, channels: int, image_size: Size) -> dict[str, Shape]:
         """Shape (C, H, W) of the spikes at each split, whatever the input's channels."""
         return {split: feature_shape(self.name, split, self.width, image_size) for split in SPLITS[self.name]}
+
+    def carries_current(self, split: str) -> bool:
+        """Whether a shortcut carries a membrane current past this split, beside the spikes."""
+        return self.name == "resnet18" and place(split)[1] is not None and self.shortcut != "spike"
 
     def no_split(self, split: str, channels: int, image_size: Size) -> str:
         """Why there is no split of this name."""
@@ -146,3 +150,24 @@ class VariantSpec(Strict):
 
     split: str
     bottleneck: BottleneckSpec | None = None
+    control: bool = pydantic.Field(
+        False, description="trained in the `all` phases without a bottleneck: what their schedule alone gains"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _controls_have_no_bottleneck(self) -> VariantSpec:
+        if self.control and self.bottleneck is not None:
+            raise ValueError("a control is the network without its bottleneck; leave `bottleneck` out")
+        return self
+
+    @property
+    def kind(self) -> Literal["plain", "bottleneck", "control"]:
+        """What it is beside the uncut network."""
+        if self.bottleneck is not None:
+            return "bottleneck"
+        return "control" if self.control else "plain"
+
+    @property
+    def trained_in(self) -> tuple[str, ...]:
+        """Kinds of phases that train it; in none of them it has the weights of the uncut network."""
+        return {"plain": (), "bottleneck": ("codec", "all"), "control": ("all",)}[self.kind]

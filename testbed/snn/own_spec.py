@@ -70,6 +70,10 @@ class OwnSpec(pydantic.BaseModel):
 
         return surveyed(self, channels, image_size).splits
 
+    def carries_current(self, split: str) -> bool:
+        """Never: a split lies where bits alone leave."""
+        return False
+
     def no_split(self, split: str, channels: int, image_size: Size) -> str:
         """Why there is no split of this name."""
         from testbed.snn.survey import surveyed

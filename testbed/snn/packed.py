@@ -110,7 +110,7 @@ def unpack(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
         stored = {key: value.float() * 2.0 ** -bits[key] if key in bits else value for key, value in load(data).items()}
         for name, network in networks.items():
             folded = deployable(network)
-            if network.bottleneck is None and name != FULL:
+            if not network.has_own_weights:
                 folded.load_state_dict(networks[FULL].state_dict())  # it shares the uncut network's weights
                 networks[name] = folded
                 continue

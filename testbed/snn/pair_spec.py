@@ -61,6 +61,10 @@ class PairSpec(Strict):
 
         return inspected(self, channels, image_size).code
 
+    def carries_current(self, split: str) -> bool:
+        """Never: a split lies where bits alone leave."""
+        return False
+
     def no_split(self, split: str, channels: int, image_size: Size) -> str:
         """Why there is no split of this name."""
         return f"a pair of graphs has no split {split!r}; there is {CUT}"

@@ -11,10 +11,11 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
+from testbed.snn.losses import bits_per_element, distillation, rate_distance
 from testbed.snn.network import Network
 from testbed.snn.neurons import fuse
 from testbed.snn.recipe import Recipe
-from testbed.snn.training_spec import DistillSpec, PhaseSpec
+from testbed.snn.training_spec import PhaseSpec
 
 WARMUP_SHARE = 0.05
 """Share of a phase's steps over which the learning rate rises from zero."""
@@ -27,7 +28,8 @@ class Phase(lightning.LightningModule):
     """Trains one network in one phase, which is a recipe's `job` of that number.
 
     `teacher` gives the answers that the phase distils: the uncut network, or another recipe's. It runs for
-    `teacher_timesteps`, or for as many as the phase trains with.
+    `teacher_timesteps`, or for as many as the phase trains with. `uncut` is the recipe's trained backbone, where the
+    phase matches its firing rates.
     """
 
     def __init__(
@@ -38,12 +40,15 @@ class Phase(lightning.LightningModule):
         teacher: Network | None,
         job: int,
         teacher_timesteps: int | None = None,
+        uncut: Network | None = None,
     ) -> None:
         super().__init__()
         self._recipe, self._phase, self.job = recipe, phase, job
         self.network = network
         # In a list, so that it is neither trained nor checkpointed with the network.
-        self._teacher = [] if teacher is None else [copy.deepcopy(teacher).eval().requires_grad_(False)]
+        self._teacher, self._uncut = (
+            [] if known is None else [copy.deepcopy(known).eval().requires_grad_(False)] for known in (teacher, uncut)
+        )
         self._teacher_timesteps = teacher_timesteps
         self.network.backbone.requires_grad_(phase.train != "codec")
         for segment in self._frozen():
@@ -54,10 +59,10 @@ class Phase(lightning.LightningModule):
         return self._recipe.timesteps if self._phase.timesteps is None else self._phase.timesteps[epoch]
 
     def on_fit_start(self) -> None:
-        """Move the teacher beside the network, and turn on the compiled neurons."""
-        for teacher in self._teacher:
-            teacher.to(self.device)
-            teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Move what it learns from beside the network, and turn on the compiled neurons."""
+        for known in self._teacher + self._uncut:
+            known.to(self.device)
+            known.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fuse(self.network, self._recipe.training.fused)
 
@@ -83,12 +88,13 @@ class Phase(lightning.LightningModule):
         inputs, labels = batch
         timesteps = self.timesteps_of(self.current_epoch)
         network, code = self.network, None
+        left: dict[str, Tensor] = {}
         current = network.currents(inputs, timesteps)
         if network.split is None:
             logits = network.backbone(current).float()
         else:
             code = network.edge(current)
-            logits = network.cloud(code).float()
+            logits = network.behind(code, left).float()
         smoothing = self._recipe.training.label_smoothing
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), labels.repeat(timesteps), label_smoothing=smoothing)
         if self._phase.distill is not None:
@@ -101,11 +107,33 @@ class Phase(lightning.LightningModule):
         if code is not None:
             rate = code.float().mean()
             detail["code_rate"] = rate.detach()
-            if self._phase.spike_rate is not None:
-                penalty = torch.relu(rate - self._phase.spike_rate.target)
-                loss = loss + self._phase.spike_rate.weight * penalty
+            if network.bottleneck is not None:
+                loss = loss + self._costs(code, rate)
+            loss = loss + self._mismatch(inputs, left)
         functional.reset_net(network)
         return {"loss": loss, "logits": logits.detach(), "labels": labels, **detail}
+
+    def _costs(self, code: Tensor, rate: Tensor) -> Tensor:
+        """What the code's spikes and bits cost."""
+        cost = torch.zeros_like(rate)
+        for spec, value in ((self._phase.spike_rate, rate), (self._phase.entropy, bits_per_element(code))):
+            if spec is not None:
+                cost = cost + spec.weight * torch.relu(value - spec.target)
+        return cost
+
+    def _mismatch(self, inputs: Tensor, left: dict[str, Tensor]) -> Tensor | float:
+        """What firing rates cost that are not those of the uncut network; `left` is what leaves each segment."""
+        spec = self._phase.match
+        names = [] if spec is None else [name for name in left if name in (spec.segments or left)]
+        if spec is None or not names:
+            return 0.0
+        uncut = self._uncut[0]
+        wanted: dict[str, Tensor] = {}
+        with torch.no_grad():
+            currents = uncut.currents(inputs, len(left[names[0]]))
+            uncut.backbone.after("", currents, left=wanted)
+        functional.reset_net(uncut)
+        return spec.weight * rate_distance([left[name] for name in names], [wanted[name] for name in names])
 
     def _frozen(self) -> list[nn.Module]:
         return [part for name in self._phase.frozen for part in self.network.backbone.layers_of(name)]
@@ -131,11 +159,3 @@ def learning_rate_share(done: float) -> float:
     if done < WARMUP_SHARE:
         return done / WARMUP_SHARE
     return 0.5 * (1.0 + math.cos(math.pi * (done - WARMUP_SHARE) / (1.0 - WARMUP_SHARE)))
-
-
-def distillation(logits: Tensor, wanted: Tensor, spec: DistillSpec) -> Tensor:
-    """KL divergence of softened answers at every timestep [T, N, K] from the teacher's [N, K], times temperature²."""
-    student = nn.functional.log_softmax(logits / spec.temperature, dim=-1)
-    teacher = nn.functional.softmax(wanted / spec.temperature, dim=-1).expand_as(student)
-    divergence = nn.functional.kl_div(student.flatten(0, 1), teacher.flatten(0, 1), reduction="batchmean")
-    return divergence * spec.temperature**2

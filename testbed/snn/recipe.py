@@ -6,13 +6,17 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
 from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.errors import TestbedError
+from testbed.snn.architecture import place
+from testbed.snn.base import on_base
 from testbed.snn.network_spec import FLOAT_BITS, AnyBackbone, BackboneSpec, VariantSpec
 from testbed.snn.own_spec import OwnSpec, Shape, Weights
 from testbed.snn.pair_spec import PairSpec
@@ -118,17 +122,28 @@ class Recipe(Strict):
             if variant.split not in features:
                 reason = self.backbone.no_split(variant.split, self.dataset.channels, self.dataset.image_size)
                 raise PlacedError(reason, "variants", name, "split")
+            if variant.bottleneck is None and self.backbone.carries_current(variant.split):
+                raise PlacedError(
+                    f"a shortcut carries a membrane current past {variant.split}, which is no spike: give the variant "
+                    "a bottleneck, whose decoder makes that current, or the backbone `shortcut: spike`",
+                    *("variants", name, "split"),
+                )
+            if variant.control and all(phase.train != "all" for phase in self.training.phases):
+                raise PlacedError("is trained in an `all` phase, and there is none", "variants", name, "control")
             try:
                 self.code_shape(variant)
                 self._check_layers(variant)
             except ValueError as error:
                 raise PlacedError(str(error), "variants", name, "bottleneck") from error
+        segments = [split for split in features if place(split)[1] is None]
         for number, phase in enumerate(self.training.phases):
-            if unknown := sorted(set(phase.frozen) - set(features)):
-                raise PlacedError(
-                    f"{self.backbone.name} has no segment {unknown[0]!r}; there is {', '.join(features)}",
-                    *("training", "phases", number, "frozen"),
-                )
+            named = {"frozen": phase.frozen, "match": () if phase.match is None else phase.match.segments}
+            for key, names in named.items():
+                if unknown := sorted(set(names) - set(segments)):
+                    raise PlacedError(
+                        f"{self.backbone.name} has no segment {unknown[0]!r}; there is {', '.join(segments)}",
+                        *("training", "phases", number, key),
+                    )
         return self
 
     def _check_layers(self, variant: VariantSpec) -> None:
@@ -159,23 +174,26 @@ class Recipe(Strict):
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe file.
+    """Read a recipe file, with its `base` written out.
 
     Raises:
         ExperimentError: it says something a recipe may not say.
     """
-    return load_config(path, Recipe, overrides)
+    return load_config(path, Recipe, overrides, functools.partial(on_base, path))
 
 
-def describe(recipe: Recipe) -> list[str]:
-    """What each variant sends, a line each: its split, features, code and compression."""
+def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
+    """What each variant sends, a line each: its split, features, code, compression, and the edge's share."""
     lines = []
     for name, variant in recipe.variants.items():
         feature, code = (
             "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
         )
         what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
-        lines.append(f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x")
+        line = f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
+        if name in edge_shares:
+            line += f", {100 * edge_shares[name]:.2g}% of the arithmetic on the edge"
+        lines.append(line)
     return lines
 
 
@@ -185,6 +203,15 @@ TRAINING_VERSION = 2
 
 def recipe_digest(recipe: Recipe) -> str:
     """What decides the trained weights: what the file says, without the paths of data and checkpoint."""
-    document = recipe.model_dump(mode="json", exclude_unset=True, exclude={"checkpoint": True, "dataset": {"path"}})
+    return _digest(recipe, {"checkpoint": True, "dataset": {"path"}})
+
+
+def family_digest(recipe: Recipe) -> str:
+    """The same for recipes that differ in name and seed alone."""
+    return _digest(recipe, {"checkpoint": True, "dataset": {"path"}, "name": True, "training": {"seed"}})
+
+
+def _digest(recipe: Recipe, exclude: Any) -> str:
+    document = recipe.model_dump(mode="json", exclude_unset=True, exclude=exclude)
     document["training_version"] = TRAINING_VERSION
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

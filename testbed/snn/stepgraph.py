@@ -54,20 +54,16 @@ class _Part(nn.Module):
 
 def edge_part(network: Network) -> nn.Module:
     """Layers up to the split and the encoder; the code leaves as uint8 zeros and ones."""
-    backbone = network.backbone
-    names = list(backbone.segments)
-    kept = [backbone.segments[name] for name in names[: names.index(cast(str, network.split)) + 1]]
+    kept, _ = network.backbone.halves(cast(str, network.split))
     encoder = [] if network.bottleneck is None else [network.bottleneck.encoder]
     return _Part([*kept, *encoder], lambda x: network.edge(x).to(torch.uint8))
 
 
 def cloud_part(network: Network) -> nn.Module:
     """The decoder and the layers after the split; the code comes as uint8."""
-    backbone = network.backbone
-    names = list(backbone.segments)
-    kept = [backbone.segments[name] for name in names[names.index(cast(str, network.split)) + 1 :]]
+    _, kept = network.backbone.halves(cast(str, network.split))
     decoder = [] if network.bottleneck is None else [network.bottleneck.decoder]
-    return _Part([*decoder, *kept, backbone.head], lambda code: network.cloud(code.to(torch.float32)))
+    return _Part([*decoder, *kept], lambda code: network.cloud(code.to(torch.float32)))
 
 
 def full_part(network: Network) -> nn.Module:

@@ -74,8 +74,7 @@ def train(
         load_weights(networks[name], folder / f"{name}.safetensors")
     jobs = [(FULL, phase) for phase in recipe.training.phases if phase.train == "backbone"]
     for name, variant in recipe.variants.items():
-        if variant.bottleneck is not None:
-            jobs += [(name, phase) for phase in recipe.training.phases if phase.train != "backbone"]
+        jobs += [(name, phase) for phase in recipe.training.phases if phase.train in variant.trained_in]
     rows = 0
     for number, (name, phase) in enumerate(jobs):
         if number >= progress.jobs_done:
@@ -88,6 +87,7 @@ def train(
                 None if phase.distill is None else teacher or networks[FULL],
                 number,
                 None if teacher is None else 1,
+                None if phase.match is None else networks[FULL],
             )
             epochs = Epochs(recipe, name, phase, dataset.validation, folder / "training.csv", rows, report)
             _fit(module, epochs, recipe, phase, dataset, folder, f"{number}-{name}-{phase.train}", group)

@@ -27,6 +27,28 @@ class SpikeRateSpec(Strict):
     target: float = pydantic.Field(0.0, ge=0, lt=1)
 
 
+class EntropySpec(Strict):
+    """Regulariser weight · max(0, b − target), b being the code's bits per element as the `entropy` codec counts them.
+
+    b is the mean of −p·log2 p − (1−p)·log2(1−p) over timesteps and channels, p being the channel's spike rate.
+    """
+
+    weight: float = pydantic.Field(gt=0, le=1e6)
+    target: float = pydantic.Field(0.0, ge=0, lt=1, description="bits per element below which nothing is gained")
+
+
+class MatchSpec(Strict):
+    """Regulariser weight · mean square of the firing rates' distance from those of the trained backbone.
+
+    The rates are those of each neuron over the timesteps, behind the split.
+    """
+
+    weight: float = pydantic.Field(gt=0, le=1e6)
+    segments: tuple[str, ...] = pydantic.Field(
+        (), description="whose output is matched, where they end behind the split; default: all that do"
+    )
+
+
 def _one_by_one(values: object) -> object:
     """`[3x1, 4]` (three epochs at 1, then one at 4) to (1, 1, 1, 4)."""
     if not isinstance(values, list | tuple):
@@ -65,14 +87,17 @@ class PhaseSpec(Strict):
     )
     distill: DistillSpec | None = None
     spike_rate: SpikeRateSpec | None = None
+    entropy: EntropySpec | None = None
+    match: MatchSpec | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_per_epoch(self) -> PhaseSpec:
         for name, values in (("timesteps", self.timesteps), ("crops", self.crops)):
             if values is not None and len(values) != self.epochs:
                 raise ValueError(f"{name} lists {len(values)} epochs, epochs says {self.epochs}")
-        if self.train == "backbone" and self.spike_rate is not None:
-            raise ValueError("spike_rate is for variants with a bottleneck, not for the backbone")
+        for name in ("spike_rate", "entropy", "match"):
+            if self.train == "backbone" and getattr(self, name) is not None:
+                raise ValueError(f"{name} is for variants with a bottleneck, not for the backbone")
         if self.train != "all" and self.frozen:
             raise ValueError(f"frozen is for phases that train all, not {self.train}")
         return self

@@ -38,7 +38,7 @@ def _line(folder: Path, rtt_ms: float, alpha: float | None) -> str:
     exit_rule = {} if alpha is None else {"exit": {"threshold": alpha}}
     document = {
         "name": "schedules",
-        "models": {"coded": {"recipe": str(ROOT / "experiments" / "train" / "quickstart.yaml"), "variant": "coded"}},
+        "models": {"coded": {"recipe": str(ROOT / "experiments/train/digits-resnet18.yaml"), "variant": "coded"}},
         "nodes": {"edge": str(EDGE), "cloud": str(CLOUD)},
         "link": {"like": "ethernet", "mbit_s": 100, "rtt_ms": rtt_ms, "loss": 0},
         "scenario": {"requests": 60, "warmup": 2},

@@ -60,7 +60,7 @@ def run() -> None:
         (folder / "link.yaml").write_text(yaml.safe_dump({**link, **ways}))
         document = {
             "name": "soak",
-            "models": {"coded": {"recipe": str(ROOT / "experiments/train/quickstart.yaml"), "variant": "coded"}},
+            "models": {"coded": {"recipe": str(ROOT / "experiments/train/digits-resnet18.yaml"), "variant": "coded"}},
             "nodes": {"edge": str(profile(folder, sampled=True)), "cloud": str(ROOT / "devices/host.yaml")},
             "link": "link.yaml",
             "scenario": {"requests": REQUESTS, "warmup": 20},

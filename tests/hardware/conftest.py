@@ -73,7 +73,7 @@ class Measured:
 @pytest.fixture(scope="session")
 def measured(bench: HardwareBench) -> Measured:
     """Edge alone and edge with cloud, two repeats each: the least that has a spread."""
-    recipe = str(ROOT / "experiments/train/quickstart.yaml")
+    recipe = str(ROOT / "experiments/train/digits-resnet18.yaml")
     document = {
         "name": "bench",
         "models": {"plain": {"recipe": recipe, "variant": "plain"}},

@@ -23,8 +23,9 @@ import yaml
 from testbed.record.reader import Cell, read_campaign
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "experiments" / "train" / "quickstart.yaml"
+RECIPE = ROOT / "experiments" / "train" / "digits-resnet18.yaml"
 TESTBED = Path(sys.executable).with_name("testbed")
+PATIENT = "tests.integration.patient"
 NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 EXPERIMENT = "lab"
@@ -99,7 +100,7 @@ class Lab:
         if call_ms is not None:
             profile["emulates"]["time"] |= FAST | {"call_overhead_us": 1000 * call_ms}
         for source in profile["power"]:
-            source["rate_hz"] = 25  # a pause of the sampler is tolerated longer on a busy machine: 200 ms
+            source["rate_hz"] = 100  # so that a short rest has samples enough, also where the machine stalls in it
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(profile))
         return path
@@ -117,7 +118,7 @@ class Lab:
             "nodes": {"edge": str(edge), "cloud": str(cloud)},
             "scenario": {"requests": 20, "warmup": 1},
             "repeats": 1,
-            "idle_s": 0.2,
+            "idle_s": 0.3,
             "baselines": False,
             "cells": list(cells),
         }
@@ -129,7 +130,11 @@ class Lab:
         out, err = (self.folder / f"{len(self._started)}.{stream}" for stream in ("out", "err"))
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(
-                [TESTBED, *arguments], cwd=self.folder, stdout=stdout, stderr=stderr, env=self.environment
+                [sys.executable, "-m", PATIENT, *arguments],
+                cwd=self.folder,
+                stdout=stdout,
+                stderr=stderr,
+                env=self.environment,
             )
         self._started.append(Running(process, out, err))
         return self._started[-1]

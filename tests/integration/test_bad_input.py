@@ -83,7 +83,7 @@ def test_unknown_model_name_is_named_beside_the_known_ones(lab) -> None:
 
 
 def test_variant_that_the_recipe_lacks_is_named(lab) -> None:
-    ships = str(Path(__file__).parents[2] / "experiments" / "train" / "quickstart.yaml")
+    ships = str(Path(__file__).parents[2] / "experiments" / "train" / "digits-resnet18.yaml")
     line = refusal(lab, lab.experiment(EDGE_ONLY, models={"plain": {"recipe": ships, "variant": "tiny"}}))
     assert "no variant 'tiny'" in line
     assert "plain, coded" in line
@@ -130,7 +130,7 @@ def test_model_file_changed_after_the_export_is_not_run(lab) -> None:
     shared = (lab.results / "models").resolve()
     (lab.results / "models").unlink()
     shutil.copytree(shared, lab.results / "models")
-    graph = lab.results / "models" / "quickstart" / "plain" / "edge.onnx"
+    graph = lab.results / "models" / "digits-resnet18" / "plain" / "edge.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
     reason = failure(lab, lab.experiment(SPLIT))
     assert f"{graph}: differs from what model.yaml says" in reason
@@ -141,7 +141,7 @@ def test_model_card_edited_after_the_export_is_refused(lab) -> None:
     shared = (lab.results / "models").resolve()
     (lab.results / "models").unlink()
     shutil.copytree(shared, lab.results / "models")
-    card = lab.results / "models" / "quickstart" / "plain" / "model.yaml"
+    card = lab.results / "models" / "digits-resnet18" / "plain" / "model.yaml"
     card.write_text(card.read_text().replace("backbone: resnet18", "backbone: vgg16"))
     assert "it was edited after the export" in refusal(lab, lab.experiment(SPLIT))
 

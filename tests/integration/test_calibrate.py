@@ -13,7 +13,7 @@ from analysis.replay import checks
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
 
-RECIPE = Path(__file__).parents[2] / "experiments" / "train" / "quickstart.yaml"
+RECIPE = Path(__file__).parents[2] / "experiments" / "train" / "digits-resnet18.yaml"
 
 
 def test_the_command_prints_a_block_that_an_experiment_can_say(lab) -> None:

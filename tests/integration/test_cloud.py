@@ -43,7 +43,7 @@ class Cloud:
     """A cloud's work in this process, with the keys of the edges that it lets in."""
 
     def __init__(self, models: Path, out: Path) -> None:
-        self.artefact = models / "models" / "quickstart" / "coded"
+        self.artefact = models / "models" / "digits-resnet18" / "coded"
         self.card: ModelCard = load_card(self.artefact)
         self.edges = [new_keypair(), new_keypair()]
         self._server = new_keypair()

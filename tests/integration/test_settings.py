@@ -14,7 +14,8 @@ from tests.fakes.board import FakeBoard
 pytestmark = pytest.mark.timeout(300)
 
 SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed"}
-MODELS = {"plain": {"recipe": str(Path(__file__).parents[2] / "experiments/train/quickstart.yaml"), "variant": "plain"}}
+RECIPE = Path(__file__).parents[2] / "experiments" / "train" / "digits-resnet18.yaml"
+MODELS = {"plain": {"recipe": str(RECIPE), "variant": "plain"}}
 SETTINGS = {"nvpmodel": "MAXN_SUPER", "jetson_clocks": True}
 
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(300)
 ROOT = os.geteuid() == 0
 ROOT_FOLDER = Path(__file__).parents[2]
 QUICKSTART = ROOT_FOLDER / "experiments" / "quickstart.yaml"
-RECIPE = ROOT_FOLDER / "experiments" / "train" / "quickstart.yaml"
+RECIPE = ROOT_FOLDER / "experiments" / "train" / "digits-resnet18.yaml"
 PLUGINS = ("lab_codec.py", "lab_policy.py", "lab_power.py")
 """Of docs/extending.md."""
 
@@ -155,13 +155,15 @@ def test_campaign_over_ssh_is_deployed_from_nothing_with_its_plug_ins_and_answer
     assert local.requests[answers].head(20).to_numpy().tolist() == remotely
 
 
-def test_whole_quickstart_runs_across_two_nodes(bench, lab) -> None:
+def test_cells_of_the_quickstart_run_across_two_nodes(bench, lab) -> None:
     bench.slowdown = 6.0  # the shipped board is too fast for a host that runs tests beside
     edge, cloud = bench.device(bench.nodes.edge), bench.device(bench.nodes.cloud)
     # On the path as it is: links are tried elsewhere, and this path is as fast as its busy host lets it be.
-    counts = ("--set", "repeats=1", "--set", "scenario.requests=60", "--set", "link=none")
+    changes = ["repeats=1", "scenario.requests=60", "link=none"]
+    changes += [f"models.{name}.recipe={RECIPE}" for name in ("plain", "coded")]  # a network that is exported already
+    words = [word for change in changes for word in ("--set", change)]
 
-    done = lab.run("run", QUICKSTART, "--edge", edge, "--cloud", cloud, "--results", lab.results, *counts)
+    done = lab.run("run", QUICKSTART, "--edge", edge, "--cloud", cloud, "--results", lab.results, *words)
 
     assert done.code == 0, done.text
     campaign = lab.results / "quickstart"

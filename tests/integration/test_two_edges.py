@@ -39,7 +39,7 @@ def pair(models, tmp_path):
         board = load_profile(DEVICES / "emulated-orin-nano.yaml")
         board = replace(board, name="board", power=[replace(board.power[0], rate_hz=25)])
         nodes = participants([("edge", board), ("edge", board), ("cloud", load_profile(DEVICES / "host.yaml"))])
-        artefact, (bundle,) = models / "models" / "quickstart" / "coded", (models / "bundles").glob("quickstart-*")
+        artefact, (bundle,) = models / "models/digits-resnet18/coded", (models / "bundles").glob("digits-resnet18-*")
         attempt = Attempt(
             folder=AttemptFolder(tmp_path / "attempt"),
             logs=tmp_path / "logs",

@@ -15,7 +15,7 @@ import devices
 from devices.profile import Profile, load_profile
 from devices.timemodel import Roofline, Work
 
-QUICKSTART_STEP = Work(macs=8_651_392, bytes=1_896_272, layers=20)
+QUICKSTART_STEP = Work(macs=77_858_048, bytes=8_177_232, layers=20)
 """A timestep of the quickstart's network, `full_step.onnx`."""
 FULL_WIDTH = Work(macs=2_216_382_464, bytes=64_361_280, layers=21)
 """A request of the spiking ResNet-18 at full width, T=4, in one call, `full.onnx`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from testbed.campaign.bundles import evaluation_bundle
 
-RECIPE = Path(__file__).parents[3] / "experiments" / "train" / "quickstart.yaml"
+RECIPE = Path(__file__).parents[3] / "experiments" / "train" / "digits-resnet18.yaml"
 
 
 def test_campaigns_that_begin_at_once_share_one_bundle(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def recipe(tmp_path: Path) -> None:
     """The recipe that is named, of T=4."""
     folder = tmp_path / "experiments" / "train"
     folder.mkdir(parents=True)
-    shipped = Path(__file__).parents[3] / "experiments" / "train" / "quickstart.yaml"
+    shipped = Path(__file__).parents[3] / "experiments" / "train" / "digits-resnet18.yaml"
     (folder / "a.yaml").write_text(shipped.read_text())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from analysis.curves import EVALUATED, read_curves
 from testbed.data.datasets import load
 from testbed.link.codec import CodecBook
 from testbed.record.exits import accumulate, confidence
@@ -120,6 +121,24 @@ def test_every_drop_is_against_the_backbone_in_float(rows):
         assert row.drop_points == pytest.approx(100 * (rows[0].accuracy - row.accuracy))
     assert rows[6].weights == "int8"
     assert (rows[6].drop_low, rows[6].drop_high) != (rows[0].drop_low, rows[0].drop_high), "it is another network"
+
+
+def test_a_row_says_which_recipe_but_for_the_seed_and_what_kind_of_network_it_is_of(rows):
+    assert {(row.kind, row.variant) for row in rows} == {("uncut", ""), ("bottleneck", "coded")}
+    assert {(row.family, row.seed) for row in rows} == {(rows[0].family, 0)}
+    assert rows[0].edge_share == 1.0
+    assert 0.2 < rows[2].edge_share < 0.6
+
+
+def test_what_is_written_can_be_drawn(rows, tmp_path):
+    write_rows(rows, tmp_path)
+    curves = read_curves(tmp_path / EVALUATED)
+    (point,) = curves[0].splits["stage1"]
+    auto = next(row for row in rows if row.codec == "auto" and row.exit_threshold is None)
+    assert (point.nominal_bits, point.request_bytes) == (64, pytest.approx(auto.payload_bytes))
+    assert point.reached.seeds == (pytest.approx(auto.accuracy),)
+    assert point.drop == pytest.approx(auto.drop_points, abs=1e-3)
+    assert [one.title for one in curves] == ["digits, resnet18", "digits, resnet18 int8"]
 
 
 def test_the_table_is_written_whole(rows, tmp_path):

@@ -60,10 +60,14 @@ def graphs_of(parts: dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
     return {name: OnnxGraph(folder / f"{name}.onnx") for name in parts}
 
 
-@pytest.mark.parametrize("split", ["stem", "stage2", "stage4", "coded"])  # an export takes seconds
+CODED = {"stage1": 4, "stage2.1": 8}
+"""Channels where the exported networks have a bottleneck."""
+
+
+@pytest.mark.parametrize("split", ["stem", "stage2", "stage4", *CODED])  # an export takes seconds
 def test_spikes_and_logits_of_a_split_equal_spikingjelly(full, split, tmp_path):
-    network = full.cut("stage1", Bottleneck(4, 2, 4, Neuron())) if split == "coded" else full.cut(split, None)
-    if split == "coded":
+    network = full.cut(split, Bottleneck(CODED[split], 2, 4, Neuron()) if split in CODED else None)
+    if split in CODED:
         warm(network)
     reference = deployable(network)
     with torch.no_grad():
@@ -176,6 +180,32 @@ def test_the_halves_have_all_the_neurons_and_share_none(full):
         ]
         assert not neurons[0] & neurons[1]
         assert len(neurons[0]) + len(neurons[1]) == 17
+
+
+def test_between_two_blocks_each_half_has_its_own_block_and_its_part_of_the_bottleneck(full):
+    cut = full.cut("stage2.1", Bottleneck(8, 2, 4, Neuron()))
+    stage, bottleneck = cut.backbone.segments["stage2"], cut.bottleneck
+    edge, cloud = (
+        {id(module) for module in part(cut).modules() if hasattr(module, "v_threshold")}
+        for part in (edge_part, cloud_part)
+    )
+    assert not edge & cloud
+    assert len(edge) + len(cloud) == 17 + 2
+    assert {id(stage.sn1), id(stage.sn2), id(bottleneck.encoder[-1])} < edge
+    assert {id(stage.sn3), id(stage.sn4), id(bottleneck.decoder[-1])} < cloud
+
+
+def test_the_decoders_current_takes_the_place_of_the_shortcuts(full):
+    cut = full.cut("stage2.1", Bottleneck(8, 2, 4, Neuron()))
+    added: list[torch.Tensor] = []
+    stage = cut.backbone.segments["stage2"]
+    stage.sn4.register_forward_pre_hook(lambda _, inputs: added.append(inputs[0]))
+    paths: list[torch.Tensor] = []
+    stage.conv4.register_forward_hook(lambda _, inputs, output: paths.append(output))
+    code = (torch.rand((T, 2, 2, 2, 2), generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    with torch.no_grad():
+        cut.cloud(code)
+        torch.testing.assert_close(added[0] - paths[0], cut.bottleneck.decoder[0](code))
 
 
 COPY = """

@@ -63,10 +63,12 @@ def resnet() -> Network:
     return made(resnet18(4, 3, 10, LIF, "membrane"), 16)
 
 
-@pytest.fixture(scope="module")
-def exported(resnet: Network, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Network, Network]:
+@pytest.fixture(scope="module", params=["stage1", "stage1.1"])
+def exported(
+    request: pytest.FixtureRequest, resnet: Network, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Network, Network]:
     """The folder of a coded ResNet's graphs, and what they were exported from: the cut and the uncut network."""
-    coded = resnet.cut("stage1", Bottleneck(4, 2, 4, LIF, layers=3))
+    coded = resnet.cut(request.param, Bottleneck(4, 2, 4, LIF, layers=3))
     warm(coded, 16)
     cut, full = (deployed(network, "int8", samples(16), T) for network in (coded, resnet))
     folder = tmp_path_factory.mktemp("int8")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from testbed.errors import ExperimentError
+from testbed.errors import ExperimentError, TestbedError
 from testbed.snn.network_spec import BottleneckSpec, reachable
-from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 
 RECIPE = {
     "name": "small",
@@ -72,6 +72,13 @@ def test_every_reachable_code_is_as_small_as_it_says():
         ({"dataset": {"name": "digits_dvs", "frames": 5}}, "dataset.frames is 5, but timesteps is 4"),
         ({"variants": coded(channels=4, stride=4, hidden=8)}, "give `layers` of 2 or more"),
         ({"variants": coded(channels=4, stride=4, layers=2)}, "a stride of 4 takes 3 layers or more, not 2"),
+        ({"variants": {"plain": {"split": "stage2.1"}}}, "a shortcut carries a membrane current past stage2.1"),
+        ({"variants": {"plain": {"split": "stage2.2"}}}, "no split 'stage2.2'; there is stem, stage1.1, stage1"),
+        ({"variants": {"a": {"split": "stem", "control": True}}}, "trained in an `all` phase, and there is none"),
+        (
+            {"variants": {"a": {"split": "stem", "control": True, "bottleneck": {"compression": 512}}}},
+            "a control is the network without its bottleneck",
+        ),
         ({"variants": {}}, "a spiking network needs at least one variant"),
         ({"backbone": {"neuron": "relu"}}, "a relu network has no spikes to send"),
         ({"backbone": {"neuron": "relu"}, "variants": {}}, "a relu network has no time: timesteps is 4, not 1"),
@@ -91,7 +98,11 @@ def test_what_cannot_be_meant_is_one_line(tmp_path, changes, message):
         ({"distill": {"weight": 1.0}}, "a backbone that distils needs a teacher"),
         ({"frozen": ["stage4"]}, "frozen is for phases that train all, not backbone"),
         ({"train": "all", "frozen": ["stage9"]}, "no segment 'stage9'; there is stem, stage1"),
+        ({"train": "all", "frozen": ["stage2.1"]}, "no segment 'stage2.1'; there is stem, stage1, stage2"),
+        ({"train": "all", "match": {"weight": 1.0, "segments": ["stage2.1"]}}, "no segment 'stage2.1'"),
         ({"spike_rate": {"weight": 1.0}}, "for variants with a bottleneck"),
+        ({"entropy": {"weight": 1.0}}, "entropy is for variants with a bottleneck"),
+        ({"match": {"weight": 1.0}}, "match is for variants with a bottleneck"),
     ],
 )
 def test_a_phase_that_makes_no_sense_is_refused(tmp_path, phase, message):
@@ -141,6 +152,46 @@ def test_a_phase_out_of_its_bounds_is_refused_before_it_fills_memory(tmp_path, p
     training = {"phases": [{"train": "backbone", "epochs": 2, "lr": 0.01, **phase}]}
     with pytest.raises(ExperimentError, match=message):
         load(tmp_path, training=training)
+
+
+def on_base(folder: Path, **changes: object) -> Recipe:
+    load(folder, checkpoint="small.safetensors", training={**RECIPE["training"], "batch_size": 32})
+    path = folder / "other.yaml"
+    path.write_text(yaml.safe_dump({"base": "small.yaml", "name": "other", **changes}))
+    return load_recipe(path)
+
+
+def test_a_recipe_on_a_base_says_what_the_base_says_but_for_what_it_says_itself(tmp_path):
+    other, small = on_base(tmp_path, training={"seed": 7}), load_recipe(tmp_path / "small.yaml")
+    assert (other.name, other.training.seed, other.training.batch_size) == ("other", 7, 32)
+    assert (other.training.phases, other.variants) == (small.training.phases, small.variants)
+    assert other.checkpoint is None, "the weights are those of another seed"
+    assert recipe_digest(other) != recipe_digest(small)
+    assert family_digest(other) == family_digest(small)
+    assert family_digest(on_base(tmp_path, timesteps=2)) != family_digest(small)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base": "../small.yaml"}, r"other.yaml: base: expected the name of a recipe in the same folder \(found '../"),
+        ({"base": "gone.yaml"}, "gone.yaml"),
+        ({"base": "other.yaml"}, "other.yaml has a base itself"),
+        ({"name": "Other"}, "name: String should match pattern"),
+        ({"training": {"sead": 1}}, "training.sead: unknown key"),
+    ],
+)
+def test_a_base_that_cannot_be_is_one_line(tmp_path, changes, message):
+    with pytest.raises(TestbedError, match=message) as caught:
+        on_base(tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_on_a_base_has_a_name_of_its_own(tmp_path):
+    load(tmp_path)
+    (tmp_path / "other.yaml").write_text("base: small.yaml\ntraining: {seed: 1}\n")
+    with pytest.raises(ExperimentError, match="name: is missing"):
+        load_recipe(tmp_path / "other.yaml")
 
 
 def test_every_recipe_that_ships_can_be_read():

@@ -15,8 +15,10 @@ from spikingjelly.activation_based import functional
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from testbed.errors import DataError, ExperimentError, ModelError
+from testbed.snn.build import build
 from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
 from testbed.snn.epochs import Keeper
+from testbed.snn.losses import bits_per_element, rate_distance
 from testbed.snn.network import Network
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
@@ -173,6 +175,57 @@ def test_the_spike_rate_regulariser_makes_sparser_codes(tmp_path):
         trained(recipe_file(tmp_path, phases=[BACKBONE, codec]), stripes(), tmp_path / name)
         rates.append(float(log(tmp_path / name)[-1]["code_rate"]))
     assert rates[1] < 0.7 * rates[0]
+
+
+def test_the_entropy_regulariser_makes_codes_of_fewer_bits(tmp_path):
+    bits = []
+    for name, extra in (("a", {}), ("b", {"entropy": {"weight": 20.0, "target": 0.2}})):
+        codec = {**CODEC, "epochs": 4, **extra}
+        network = trained(recipe_file(tmp_path, phases=[BACKBONE, codec]), stripes(), tmp_path / name)["coded"]
+        with torch.no_grad():
+            images = torch.from_numpy(stripes().train.images)
+            bits.append(bits_per_element(network.edge(network.currents(images, 2))).item())
+    assert bits[1] < 0.7 * bits[0]
+
+
+def test_matched_networks_fire_as_the_uncut_one_does(tmp_path):
+    distances = []
+    for name, extra in (("a", {}), ("b", {"match": {"weight": 50.0, "segments": ["stage2"]}})):
+        codec = {**CODEC, "epochs": 4, **extra}
+        networks = trained(recipe_file(tmp_path, phases=[BACKBONE, codec]), stripes(), tmp_path / name)
+        images = torch.from_numpy(stripes().validation.images)
+        spikes: dict[str, dict[str, torch.Tensor]] = {"full": {}, "coded": {}}
+        with torch.no_grad():
+            full, coded = networks["full"], networks["coded"]
+            full.backbone.after("", full.currents(images, 2), left=spikes["full"])
+            coded.behind(coded.edge(coded.currents(images, 2)), spikes["coded"])
+        distances.append(rate_distance([spikes["coded"]["stage2"]], [spikes["full"]["stage2"]]).item())
+    assert distances[1] < 0.8 * distances[0]
+
+
+def test_a_control_is_trained_on_a_copy_of_its_own_as_the_variants_are_but_without_a_code(tmp_path):
+    path = recipe_file(tmp_path)
+    document = yaml.safe_load(path.read_text())
+    document["variants"]["control"] = {"split": "stage1", "control": True}
+    path.write_text(yaml.safe_dump(document))
+    recipe, epochs = load_recipe(path), Epochs()
+    networks = trained(path, stripes(), tmp_path / "training", epochs)
+    assert epochs[-1:] == [("control", "all", 1)]
+    assert ("control", "codec", 1) not in epochs
+    with pytest.raises(AssertionError):
+        assert_same_weights(networks["full"].backbone, networks["control"].backbone)
+    save_checkpoint(networks, recipe, tmp_path / "weights.safetensors")
+    loaded = build(recipe, stripes())
+    load_checkpoint(loaded, recipe, tmp_path / "weights.safetensors")
+    for name, source in (("control", "control"), ("plain", "full")):
+        assert_same_weights(networks[source].backbone, loaded[name].backbone, rtol=1e-3, atol=1e-3)
+
+
+def test_a_split_between_two_blocks_is_trained(tmp_path):
+    path = recipe_file(tmp_path, variants=["coded"])
+    path.write_text(path.read_text().replace("split: stage1", "split: stage2.1"))
+    trained(path, stripes(), tmp_path / "training")
+    assert float(log(tmp_path / "training")[-1]["validation_accuracy"]) > 0.9
 
 
 def test_distillation_changes_what_is_learned(tmp_path):
