@@ -92,10 +92,12 @@ def _draw(axes: Axes, coloured: Sequence[Measured], rest: Sequence[Measured], nu
     for one in rest:
         axes.plot(distribution(one), _PERCENTS, color=DOMINATED, linewidth=pt(0.6), zorder=1)
     marked = [int(np.searchsorted(_PERCENTS, percent)) for percent in (50, 95, 99)]
+    baselines = 0
     for one in coloured:
-        is_baseline = one.baseline is not None and one.baseline.cell is one.cell
-        style: Any = {"color": BLACK, "linestyle": "-", "marker": _MARKS[1]}
-        if not is_baseline:
+        if one.baseline is not None and one.baseline.cell is one.cell:
+            style: Any = {"color": BLACK, "linestyle": DASHES[baselines % len(DASHES)], "marker": _MARKS[1]}
+            baselines += 1
+        else:
             hue, dash = HUES[number % len(HUES)], DASHES[(number + 1) % len(DASHES)]
             style = {"color": hue, "linestyle": dash, "marker": _MARKS[2 + number % 6]}
             number += 1

@@ -68,7 +68,7 @@ def links(shown: Sequence[Measured]) -> tuple[Figure, str]:
     rows = [row for row in _rows(shown) if any(row[1](one) for places in swept.values() for one in places.values())]
     figure, every = panels(len(rows) * len(columns), 2.0)
     fixed: list[str] = []
-    places = [(axis, row) for row in rows for axis in columns]
+    places = [(axis, row) for axis in columns for row in rows]
     for axes, (axis, (name, quantity)) in zip(every, places, strict=True):
         other = _most_common(swept, axis)
         fixed.append(f"{('rate', 'round trip')[axis]} at {_said(other, 1 - axis)}")

@@ -183,7 +183,7 @@ def _looks(requests: pd.DataFrame) -> list[tuple[NDArray[np.bool_], dict[str, An
     by_edge = ok & (requests["answered_by"] == "edge").to_numpy(bool)
     look: dict[str, Any] = {"linestyle": "", "markersize": pt(2.5), "markeredgewidth": pt(0.6)}
     return [
-        (ok & ~by_edge, look | {"marker": "o", "color": GREY, "alpha": 0.6}),
+        (ok & ~by_edge, look | {"marker": "o", "color": GREY, "alpha": 0.8}),
         (by_edge, look | {"marker": "o", "markerfacecolor": "white", "color": ORANGE}),
         (~ok, look | {"marker": "x", "color": VERMILION}),
     ]

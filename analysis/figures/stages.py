@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _COLOUR = dict(zip(STAGES, (PURPLE, BLUE, SKY, ORANGE, GREEN, "#C8C8C8"), strict=True))
 _HATCH = dict(zip(STAGES, ("\\\\", "", "////", "..", "xxxx", ""), strict=True))
 _ROOM_FOR_NUMBERS = 1.62
+_NEAR = 0.03  # of the longest bar
 OVERLAP = "overlap"
 _LEAST_SHOWN = 0.005
 """Of the longest stage: an overlap that is shorter would not be seen."""
@@ -93,6 +94,7 @@ def _draw_group(axes: Axes, group: Bars, named: Sequence[str]) -> None:
         axes.barh(at, values, bars.thickness(), left=left, label=stage.replace("_", " "), **look)
         left += values
     _draw_overlap(axes, at, [found for _, found in group])
+    levels = [over_repeats(list(mean_per_repeat_ms(one).values())) for one in _baselines(group)]
     longest = 0.0
     for place, end, (one, _) in zip(at, left, group, strict=True):
         per_repeat = mean_per_repeat_ms(one)
@@ -102,15 +104,21 @@ def _draw_group(axes: Axes, group: Bars, named: Sequence[str]) -> None:
         axes.errorbar(total.mean, place, xerr=min(half, total.mean), linestyle="none", **whisker)
         tip = max(float(end), total.mean + half)
         longest = max(longest, tip)
+        # The line of the edge by itself must not run through the first letter of a number either.
+        near = [level.mean for level in levels if 0 < level.mean - tip < _NEAR * left.max()]
         offset: Any = {"xytext": (pt(3), 0), "textcoords": "offset points"}
         text = said(total, _speedup(one, per_repeat))
-        note = axes.annotate(text, (tip, place), va="center", fontsize=small(), **offset)
+        note = axes.annotate(text, (max([tip, *near]), place), va="center", fontsize=small(), **offset)
         # The line of the edge by itself must not run through a number.
         note.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": pt(0.4)})
     axes.set_xlim(0, _ROOM_FOR_NUMBERS * longest)
-    for baseline in {id(one.baseline.cell): one.baseline for one, _ in group if one.baseline}.values():
-        _draw_level(axes, over_repeats(list(mean_per_repeat_ms(baseline).values())))
+    for level in levels:
+        _draw_level(axes, level)
     bars.name(axes, [one.label for one, _ in group])
+
+
+def _baselines(group: Bars) -> list[Measured]:
+    return list({id(one.baseline.cell): one.baseline for one, _ in group if one.baseline}.values())
 
 
 def _overlaps(found: Mapping[str, float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.look import DPI, look, pt, small
@@ -28,7 +29,7 @@ _INCH_PER_LETTER = 0.056  # of 7 pt, in the mean
 _INCH_PER_LETTER_OF_PROSE = 0.051  # in the mean over a whole line
 _INCH_PER_LINE = 0.135
 _HANDLE_INCH = 0.36
-_MOST_LISTED = 40
+_MOST_LISTED = 400  # letters: three lines
 _INVALID = "invalid"
 
 
@@ -119,9 +120,11 @@ def key(figure: Figure, handles: Sequence[Artist], names: Sequence[str], most_co
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names one after the other; where they are very many, the first of them and how many there are."""
-    more = len(names) - _MOST_LISTED
-    return "; ".join(names[:_MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
+    """Names one after the other; where they are very long, the first of them and how many more there are."""
+    lengths = accumulate(len(name) + 2 for name in names)
+    shown = max(1, sum(length <= _MOST_LISTED for length in lengths))
+    more = len(names) - shown
+    return "; ".join(names[:shown]) + (f"; and {more} more" if more > 0 else "")
 
 
 def remark(figure: Figure, text: str) -> None:

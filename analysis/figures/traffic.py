@@ -42,10 +42,10 @@ def traffic(shown: Sequence[Measured]) -> tuple[Figure, str]:
     figure, ((axes,),) = blank(1, 1, 2.7, wide=True)
     for number, (name, points) in enumerate(series.items()):
         _draw(axes, name, points, number)
-    for baseline in {id(one.baseline.cell): one.baseline for one in shown if one.baseline}.values():
-        if exact := baseline.get(accuracy.METRIC):
-            axes.axhline(100 * exact.fraction, color=BLACK, linewidth=pt(0.8), linestyle=(0, (4, 2)), zorder=0.9)
-            axes.plot([], [], color=BLACK, linewidth=pt(0.8), linestyle=(0, (4, 2)), label=f"{baseline.label}, 0 B")
+    for fraction, (label, *alike) in _levels(shown).items():
+        named = f"{label} and {len(alike)} alike, 0 B" if alike else f"{label}, 0 B"
+        axes.axhline(100 * fraction, color=BLACK, linewidth=pt(0.8), linestyle=(0, (4, 2)), zorder=0.9)
+        axes.plot([], [], color=BLACK, linewidth=pt(0.8), linestyle=(0, (4, 2)), label=named)
     look: Any = {"linestyle": "none", "color": NOTE_GREY, "marker": "o", "markersize": pt(4.5)}
     axes.plot([], [], label="payload", **look)
     axes.plot([], [], label="on the wire", markerfacecolor="white", **look)
@@ -86,6 +86,15 @@ def by_split(shown: Sequence[Measured]) -> dict[str, list[Sent]]:
         task = f"{one.cell.manifest.dataset.name}, {model.backbone}" if several else model.backbone
         found.setdefault(f"{task}, {name}", []).append(point)
     return {name: sorted(points, key=lambda point: point.payload_bytes) for name, points in found.items()}
+
+
+def _levels(shown: Sequence[Measured]) -> dict[float, list[str]]:
+    """The accuracies of edges by themselves, each with the labels of those that have it."""
+    found: dict[float, list[str]] = {}
+    for baseline in {id(one.baseline.cell): one.baseline for one in shown if one.baseline}.values():
+        if exact := baseline.get(accuracy.METRIC):
+            found.setdefault(exact.fraction, []).append(baseline.label)
+    return found
 
 
 def _draw(axes: Axes, name: str, points: Sequence[Sent], number: int) -> None:

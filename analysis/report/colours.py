@@ -9,6 +9,10 @@ Rgb: TypeAlias = tuple[float, float, float]
 DARK_GROUND, DARK_INK = "#1b1e22", "#e6e8eb"
 READABLE = 4.5
 """The least contrast of text (WCAG 2.2, 1.4.3)."""
+VISIBLE = 3.0
+"""The least contrast of what is drawn (WCAG 2.2, 1.4.11)."""
+GRID = 1.9
+"""A grey of no more contrast on white is a grid or a ground, and not looked at."""
 _GREY = 0.06  # the most by which the parts of a colour differ that is still called grey
 _STEPS = 50
 
@@ -22,15 +26,22 @@ def contrast(one: str, other: str) -> float:
 def on_dark(colour: str) -> str:
     """What a colour made for white becomes on a dark ground.
 
-    Greys stand out from the ground as much as they did from white: white is the ground, black the ink. Other colours
-    are mixed with white until they can be read as text.
+    Greys stand out from the ground as much as they did from white: white is the ground, black the ink. Those that draw
+    something, and are no grid, stand out enough to be seen. Other colours are mixed with white until they can be read
+    as text.
     """
     parts = _parts(colour)
     grey = max(parts) - min(parts) < _GREY
     begin, end = (DARK_GROUND, DARK_INK) if grey else (colour, "#ffffff")
-    wanted = min(contrast(colour, "#ffffff"), contrast(DARK_INK, DARK_GROUND)) if grey else READABLE
+    wanted = _grey_on_dark(contrast(colour, "#ffffff")) if grey else READABLE
     steps = (_mixed(begin, end, step / _STEPS) for step in range(_STEPS + 1))
     return next((mixed for mixed in steps if contrast(mixed, DARK_GROUND) >= wanted), end)
+
+
+def _grey_on_dark(on_white: float) -> float:
+    if GRID < on_white < VISIBLE:
+        return VISIBLE
+    return min(on_white, contrast(DARK_INK, DARK_GROUND))
 
 
 def _mixed(one: str, other: str, share: float) -> str:

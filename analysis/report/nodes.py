@@ -43,7 +43,7 @@ def _node(name: str, records: Sequence[NodeRecord]) -> Node:
         id=name,
         roles=list(dict.fromkeys(record.role for record in records)),
         emulated=any(record.profile.kind == "emulated" for record in records),
-        what=_lines(line for record in records for line in _what(record)),
+        what=_lines((*(line for record in records for line in _what(record)), *_timekeeping(records))),
         state=_lines(_state(records)),
         power=_lines((*_sources(records), *_sampling(records), *_left_out(records))),
     )
@@ -66,7 +66,7 @@ def _what(record: NodeRecord) -> Iterator[tuple[str, str]]:
     yield "kind", profile.kind
     yield "reached", "on this machine" if profile.reach == "local" else f"over SSH ({profile.reach.ssh})"
     threads = profile.runtime.threads
-    yield "runs networks with", f"{profile.runtime.provider}, {threads} thread{'' if threads == 1 else 's'}"
+    yield "runs networks with", f"{profile.runtime.told}, {threads} thread{'' if threads == 1 else 's'}"
     for said in record.repeats.values():
         others = said.hello.board.others
         machine = [str(others[key]) for key in _MACHINE if others.get(key)]
@@ -76,11 +76,24 @@ def _what(record: NodeRecord) -> Iterator[tuple[str, str]]:
             machine.append(f"{memory / 2**30:.1f} GiB")
         yield "machine", ", ".join(machine)
         yield "software", ", ".join(f"{library} {version}" for library, version in sorted(said.hello.versions.items()))
+        if runtime := said.loaded.runtime:
+            yield "its runtime", ", ".join(runtime.values())
         if backbone := said.loaded.backbone:
             yield "form of the backbone", backbone.form
-        if (kept := said.finished.timekeeping) is not None:
-            yield "host", f"{kept.overruns} of {kept.stages} stages later than modelled"
-            yield "computed ahead", f"{said.finished.computed_ahead or 0} samples"
+
+
+def _timekeeping(records: Sequence[NodeRecord]) -> Iterator[tuple[str, str]]:
+    """How well the host of an emulated node kept to the model, over all its repeats."""
+    ended = [repeat.finished for record in records for repeat in record.repeats.values()]
+    kept = [one.timekeeping for one in ended if one.timekeeping is not None]
+    if not kept:
+        return
+    late, stages = sum(one.overruns for one in kept), sum(one.stages for one in kept)
+    worst = max(one.overruns / one.stages if one.stages else 0.0 for one in kept)
+    text = f"{late:,} of {stages:,} stages later than modelled in {len(kept)} repeats of all cells"
+    yield "host", text + (f"; {significant(100 * worst)}% in the worst repeat" if late else "")
+    ahead = [one.computed_ahead or 0 for one in ended]
+    yield "computed ahead", f"at most {max(ahead):,} samples of a repeat" if any(ahead) else "nothing"
 
 
 def _state(records: Sequence[NodeRecord]) -> Iterator[tuple[str, str]]:

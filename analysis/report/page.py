@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+import markupsafe
 
 from analysis.figures.drawing import Drawing
 from analysis.headline import Headline, headlines
@@ -71,6 +73,7 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["with_code"] = with_code
     cells = [one.cell for one in measured]
     newest = max((cell.manifest for cell in cells), key=lambda manifest: manifest.created)
     figures = [inlined(drawing) for drawing in drawings]
@@ -101,6 +104,13 @@ def write_report(folder: Path, measured: Sequence[Measured], drawings: Sequence[
     path = ExperimentFolder(folder).report
     write_atomically(path, html.encode())
     return path
+
+
+def with_code(text: str) -> markupsafe.Markup:
+    """A text for the page, with `code` set as such."""
+    parts = re.split(r"`([^`]+)`", text)
+    set_as = (markupsafe.Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
+    return markupsafe.Markup("").join(set_as)
 
 
 def _headline_table(one: Headline) -> tuple[list[str], list[list[str]]]:

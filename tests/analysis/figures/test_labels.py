@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
 
 from analysis.figures import labels
@@ -46,6 +47,34 @@ def test_a_label_lies_on_no_point_and_inside_the_axes() -> None:
         assert frame.x0 <= box.x0 <= box.x1 <= frame.x1
         assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
         assert not any(box.contains(x, y) for x, y in pixels)
+
+
+def test_a_label_lies_on_no_line() -> None:
+    figure, ((axes,),) = blank(1, 1, 3.0)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    labels.add(axes, 0.5, 0.5, "12", "black")
+    figure.draw_without_rendering()
+    x, y = axes.transData.transform((0.5, 0.5))
+    # Through the middle of the nearest place, the one that a label takes where nothing is in its way.
+    ends = [(x + way * np.cos(np.radians(20)), y + way * np.sin(np.radians(20))) for way in (-90, 90)]
+    axes.plot(*axes.transData.inverted().transform(ends).T, color="black")
+    labels.settle(figure)
+    (note,) = axes.texts
+    assert not Path(ends).intersects_bbox(Text.get_window_extent(note, figure.canvas.get_renderer()), filled=False)
+
+
+def test_a_label_lies_on_no_line_that_leads_to_another_label() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        points = (0.5 + rng.uniform(-0.03, 0.03, (6, 2))).tolist()
+        axes, boxes = settled(points)
+        ends = [axes.transData.transform(note.xy) + np.array(note.get_position()) * axes.figure.dpi / 72
+                for note in axes.texts]  # fmt: skip
+        leaders = [Path([axes.transData.transform(point), end]) for point, end in zip(points, ends, strict=True)]
+        on_another = [(at, other) for at, box in enumerate(boxes) for other, leader in enumerate(leaders)
+                      if at != other and leader.intersects_bbox(box, filled=False)]  # fmt: skip
+        assert on_another == []
 
 
 def test_the_same_points_have_their_labels_in_the_same_places() -> None:

@@ -56,7 +56,7 @@ def test_what_is_emulated_says_so(make_cell):
     assert all("emulated" in axes.get_title(loc="right") for axes in figure.axes)
 
 
-def test_net_energy_has_a_row_of_its_own_where_gross_is_mostly_idle(make_cell):
+def test_net_energy_has_a_panel_of_its_own_where_gross_is_mostly_idle(make_cell):
     measured = swept(make_cell, {(1, 10): 40, (10, 10): 15})
     figure, caption = links(measured)
     assert [axes.get_ylabel().split("[")[0].strip() for axes in figure.axes][-1].startswith("Net edge energy")

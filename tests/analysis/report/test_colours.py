@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from analysis.report.colours import DARK_GROUND, READABLE, contrast, on_dark
+from analysis.report.colours import DARK_GROUND, READABLE, VISIBLE, contrast, on_dark
 from analysis.report.page import TEMPLATES
 
 GROUNDS = {"ink": ("back", "card", "plot", "warn-back"), "soft": ("back", "card"), "accent": ("back", "card"),
@@ -40,6 +40,11 @@ def test_black_and_white_trade_places_on_a_dark_ground() -> None:
     assert contrast(on_dark("#000000"), DARK_GROUND) > 10
 
 
-@pytest.mark.parametrize("grey", ["#dddddd", "#c8c8c8", "#9a9a9a", "#555555"])
+@pytest.mark.parametrize("grey", ["#9a9a9a", "#b4b4b4"])
+def test_a_faint_grey_that_draws_something_can_be_seen_on_a_dark_ground(grey: str) -> None:
+    assert contrast(on_dark(grey), DARK_GROUND) >= VISIBLE
+
+
+@pytest.mark.parametrize("grey", ["#dddddd", "#c8c8c8", "#555555"])
 def test_a_grey_stands_out_from_a_dark_ground_as_it_did_from_white(grey: str) -> None:
     assert contrast(on_dark(grey), DARK_GROUND) == pytest.approx(contrast(grey, "#ffffff"), rel=0.1)

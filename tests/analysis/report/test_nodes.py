@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from analysis.report.nodes import nodes
 from devices.base.power import Rail
+from devices.schedule import Timekeeping
 from testbed.record.noderecord import BoardFacts, Cooling, NodeRepeat
 from tests.made import records
 
@@ -15,6 +16,12 @@ def lines_of(repeats: list[NodeRepeat], part: str) -> dict[str, list[str]]:
     board = replace(board, repeats={str(number): said for number, said in enumerate(repeats)})
     (found,) = nodes([SimpleNamespace(manifest=records.manifest([board], mode="edge_only"))])
     return dict(getattr(found, part))
+
+
+def a_host(stages: int, late: int) -> Timekeeping:
+    return Timekeeping(
+        stages=stages, overruns=late, worst_overrun_ms=0, modelled_ms=0, woken_late_ms=0, worst_woken_late_ms=0
+    )
 
 
 def test_the_state_of_a_board_spans_all_repeats() -> None:
@@ -35,6 +42,18 @@ def test_a_board_that_did_not_cool_down_is_said() -> None:
     assert lines_of(said, "state")["cooling down"] == [
         "waited at most 60.0 s before a repeat; gave up before 1 of 2 repeats"
     ]
+
+
+def test_the_host_of_an_emulated_node_is_one_line_over_all_repeats() -> None:
+    said = [
+        replace(repeat, finished=replace(repeat.finished, timekeeping=kept, computed_ahead=ahead))
+        for repeat, kept, ahead in zip(
+            [records.node_repeat()] * 3, [a_host(0, 0), a_host(300, 0), a_host(200, 3)], [None, 300, 200], strict=True
+        )
+    ]
+    lines = lines_of(said, "what")
+    assert lines["host"] == ["3 of 500 stages later than modelled in 3 repeats of all cells; 1.50% in the worst repeat"]
+    assert lines["computed ahead"] == ["at most 300 samples of a repeat"]
 
 
 def test_a_sensor_says_how_well_it_is_known() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.metrics.registry import measure
 from analysis.report import write_report
+from analysis.report.page import with_code
 from testbed.errors import RecordError
 from tests.analysis.report.test_inline import a_drawing
 
@@ -77,6 +78,11 @@ def test_what_a_record_says_is_text_and_never_markup(make_cell, page_of) -> None
     assert page.all("img") == []
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert "&lt;script&gt;alert(1)" in html
+
+
+def test_code_in_a_definition_is_set_as_code_and_nothing_else_of_it_is_markup() -> None:
+    assert with_code("from `offline` on, a < b") == "from <code>offline</code> on, a &lt; b"
+    assert with_code("`<b>`") == "<code>&lt;b&gt;</code>"
 
 
 def test_each_row_of_cells_has_a_text_for_each_header(make_cell, page_of) -> None:
