@@ -163,6 +163,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor(
         "width", "integer", "channels", "of its first stage; empty for a network of one's own", lambda m: m.model.width
     ),
+    Factor("spiking", "boolean", "", "whether the network spikes; no: an ANN, with ReLU", lambda m: m.model.spiking),
     Factor("weights", "text", "", "their form: `float` or `int8`", lambda m: m.model.weights),
     Factor("dataset", "text", "", "the data set", lambda m: m.dataset.name),
     Factor("dataset_variant", "text", "", "how it was prepared and divided", lambda m: m.dataset.variant),

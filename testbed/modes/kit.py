@@ -96,7 +96,7 @@ class Kit:
 
     def backbone(self) -> Backbone:
         """The uncompressed backbone, in whichever form is faster here."""
-        backbone = Backbone(self.graph, self.card.timesteps, self._tempo.trial)
+        backbone = Backbone(self.graph, self.card.timesteps, self._tempo.trial, stepwise=self.card.stepwise)
         self.backbone_form = BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms)
         if self._ahead is not None:
             backbone.run = self._ahead.run(backbone.run)

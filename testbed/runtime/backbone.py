@@ -67,14 +67,24 @@ class Backbone:
         graph: gives a step graph of the artefact by its file's name.
         timesteps: T.
         trial: how long something takes on this node.
+        stepwise: whether the artefact has graphs of single timesteps.
     """
 
-    def __init__(self, graph: Callable[[str], Graph], timesteps: int, trial: Trial = clocked) -> None:
+    def __init__(
+        self,
+        graph: Callable[[str], Graph],
+        timesteps: int,
+        trial: Trial = clocked,
+        *,
+        stepwise: bool = True,
+    ) -> None:
         self.timesteps = timesteps
-        self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
         self._whole = graph("full.onnx")
+        forms: dict[str, Run] = {"whole": self.run_whole}
+        if stepwise:
+            self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
+            forms["steps"] = self.run_steps
         blank = self._whole.blank()
-        forms = {"whole": self.run_whole, "steps": self.run_steps}
         self.trial_ms = {name: median_ms(partial(run, blank), trial) for name, run in forms.items()}
         self.form = min(self.trial_ms, key=lambda form: self.trial_ms[form])
         self.run: Run = forms[self.form]

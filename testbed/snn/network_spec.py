@@ -26,7 +26,7 @@ class SurrogateSpec(Strict):
 
 
 class BackboneSpec(Strict):
-    """The network. With `neuron: relu` it is the same network without time: a teacher for the spiking one."""
+    """The network. With `neuron: relu` it is the same network without time: a baseline and a teacher."""
 
     name: Literal["resnet18", "vgg16"] = "resnet18"
     neuron: Literal["lif", "relu"] = "lif"

@@ -44,12 +44,11 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _fits_its_neuron(self) -> Recipe:
-        spiking = self.backbone.neuron == "lif"
-        if spiking and not self.variants:
+        if self.spiking and not self.variants:
             raise PlacedError("a spiking network needs at least one variant", "variants")
-        if not spiking and self.variants:
+        if not self.spiking and self.variants:
             raise PlacedError("a relu network has no spikes to send, so it has no variants", "variants")
-        if not spiking and self.timesteps != 1:
+        if not self.spiking and self.timesteps != 1:
             raise PlacedError(f"a relu network has no time: timesteps is {self.timesteps}, not 1", "timesteps")
         if self.training.teacher is None and any(
             phase.train == "backbone" and phase.distill is not None for phase in self.training.phases
@@ -92,6 +91,16 @@ class Recipe(Strict):
         if self.checkpoint is not None and self.checkpoint.suffix == ".xz":
             raise PlacedError("packed weights are for resnet18 and vgg16; expected .safetensors", "checkpoint")
 
+    @property
+    def spiking(self) -> bool:
+        """Whether its network spikes; else it is an ANN with ReLU, of one timestep and without variants."""
+        return self.backbone.neuron == "lif"
+
+    @property
+    def channels(self) -> int:
+        """What the stem sees: an image's, a frame's, or of an ANN those of all frames at once."""
+        return self.dataset.channels * (1 if self.spiking else self.dataset.frames or 1)
+
     @functools.cached_property
     def features(self) -> dict[str, Shape]:
         """Shape (C, H, W) of the spikes at each split of the backbone.
@@ -103,7 +112,7 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
-        if self.dataset.frames not in (None, self.timesteps):
+        if self.spiking and self.dataset.frames not in (None, self.timesteps):
             raise PlacedError(
                 f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps"
             )

@@ -45,7 +45,7 @@ def shares(recipe: Recipe) -> Shares:
     classes = surveyed(spec, data.channels, data.image_size).outputs if isinstance(spec, OwnSpec) else ANY_CLASSES
     with torch.random.fork_rng(devices=[]), nullcontext() if own else torch.device("meta"), torch.no_grad():
         backbone = backbone_of(recipe, classes)
-        frame = torch.zeros(1, 1, data.channels, *data.size)
+        frame = torch.zeros(1, 1, recipe.channels, *data.size)
         whole = _of_backbone(backbone, partial(backbone.after, ""), frame)
         splits = {split: _of_backbone(backbone, partial(backbone.until, split), frame) for split in recipe.features}
         variants = {}
