@@ -139,7 +139,7 @@ def _of_role(role: Role) -> Iterable[Factor]:
         "text",
         "",
         "what executes the step graphs on it",
-        _nodes(role, lambda node: node.profile.runtime.provider),
+        _nodes(role, lambda node: node.profile.runtime.told),
     )
     yield Factor(
         f"{role}_power_mode",
@@ -163,6 +163,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor(
         "width", "integer", "channels", "of its first stage; empty for a network of one's own", lambda m: m.model.width
     ),
+    Factor("spiking", "boolean", "", "whether the network spikes; no: an ANN, with ReLU", lambda m: m.model.spiking),
     Factor("weights", "text", "", "their form: `float` or `int8`", lambda m: m.model.weights),
     Factor("dataset", "text", "", "the data set", lambda m: m.dataset.name),
     Factor("dataset_variant", "text", "", "how it was prepared and divided", lambda m: m.dataset.variant),

@@ -35,6 +35,7 @@ def describe_model(model: ModelCard) -> tuple[Table, Table]:
     facts = {
         "model": model.name,
         "backbone": model.network,
+        "weights": model.weights,
         "data set": f"{model.dataset} ({model.dataset_variant}), {len(model.classes)} classes",
         "split": model.split or "none",
         **shapes,

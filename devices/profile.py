@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from devices import yamlfile
-from devices.base.providers import Provider
+from devices.base.providers import Provider, TorchDevice
 from devices.power.emulated import EmulatedPower
 from devices.power.nvml import NvmlPower as NvmlPower
 from devices.power.sources import refuse_unknown, sources, to_spec
@@ -39,10 +39,16 @@ class SshReach(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What executes the step graphs on the node."""
+    """What executes the step graphs on the node; `device` is what PyTorch computes on, where it is the provider."""
 
     provider: Provider
+    device: TorchDevice | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+
+    @property
+    def told(self) -> str:
+        """The provider for people, with its device where that says more."""
+        return self.provider if self.device is None else f"{self.provider} on {self.device}"
 
 
 class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,6 +107,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             for index, item in enumerate(self.power)
         ]
         msgspec.structs.force_setattr(self, "power", power)
+        if self.runtime.provider == "torch" and self.runtime.device is None:
+            raise wrong("Expected `device: cpu` or `device: cuda` beside `provider: torch`", ".runtime")
+        if self.runtime.provider != "torch" and self.runtime.device is not None:
+            raise wrong(
+                f"Expected `device:` beside provider torch only, not {self.runtime.provider}", ".runtime.device"
+            )
         for key, kind in (("nvpmodel", "jetson"), ("jetson_clocks", "jetson"), ("gpu_clocks_mhz", "nvidia_gpu")):
             if getattr(self.settings, key) not in (None, False) and self.kind != kind:
                 raise wrong(f"Expected `{key}:` on kind {kind} only, not on {self.kind}", f".settings.{key}")

@@ -24,10 +24,12 @@ from testbed.link.clock import estimate
 from testbed.link.messages import WorkerStart
 from testbed.orchestrator import ControlHub, Worker
 from testbed.orchestrator.participants import participants
+from testbed.probe import probe
 from testbed.worker.check.answer import CheckAnswer, CheckLine, CheckOrder
 
 MODULE = "testbed.worker.check"
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
+"""TensorRT takes a minute or more to build an engine on a small board."""
 DEADLINES = Deadlines()
 """As long as a run waits by default: a node that is too slow here is too slow there."""
 GOODBYE_S = 5.0
@@ -85,7 +87,7 @@ async def _check_node(profile: Profile, step: Step) -> list[CheckLine]:
 
 
 async def _ask(node: Deployer, profile: Profile) -> CheckAnswer:
-    order = msgspec.json.encode(CheckOrder(profile=profile)) + b"\n"
+    order = msgspec.json.encode(CheckOrder(profile=profile, probe=probe())) + b"\n"
     output = await node.run_module(MODULE, order, DEADLINE_S)
     try:
         # The last line: a library may have printed something before it.

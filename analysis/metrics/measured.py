@@ -108,13 +108,23 @@ def measure_with(metrics: Sequence[Metric[Any]], cells: Sequence[Cell]) -> list[
 
 
 def baseline_of(one: Measured, measured: Sequence[Measured]) -> Measured | None:
-    """The first complete baseline, in the file's order, on the same data set, backbone, weights, edge and scenario."""
+    """The first complete baseline, in the file's order, on the same data set, backbone, weights, edge and scenario.
+
+    That of an ANN is a spiking one where there is one, and if need be with other weights.
+    """
     if not one.cell.complete:
         return None
-    for other in measured:
-        if other.cell.manifest.config.baseline and other.cell.complete and _kin(one) == _kin(other):
-            return other
-    return None
+    model = one.cell.manifest.model
+
+    def farness(other: Measured) -> tuple[bool, bool]:
+        theirs = other.cell.manifest.model
+        return not theirs.spiking, theirs.weights != model.weights
+
+    complete = [other for other in measured if other.cell.manifest.config.baseline and other.cell.complete]
+    alike = [other for other in complete if _kin(one) == _kin(other)]
+    if model.spiking:
+        alike = [other for other in alike if not any(farness(other))]
+    return min(alike, key=farness, default=None)
 
 
 def _filled(one: Measured, metrics: Sequence[Metric[Any]]) -> Measured:
@@ -149,4 +159,4 @@ def _kin(one: Measured) -> tuple[object, ...]:
     scenario = manifest.config.scenario
     arriving = scenario.kind, scenario.target_qps, scenario.deadline_ms
     model, dataset = manifest.model, manifest.dataset
-    return dataset.name, dataset.variant, model.backbone, model.weights, edges, arriving
+    return dataset.name, dataset.variant, model.backbone, edges, arriving

@@ -66,7 +66,7 @@ def _what(record: NodeRecord) -> Iterator[tuple[str, str]]:
     yield "kind", profile.kind
     yield "reached", "on this machine" if profile.reach == "local" else f"over SSH ({profile.reach.ssh})"
     threads = profile.runtime.threads
-    yield "runs networks with", f"{profile.runtime.provider}, {threads} thread{'' if threads == 1 else 's'}"
+    yield "runs networks with", f"{profile.runtime.told}, {threads} thread{'' if threads == 1 else 's'}"
     for said in record.repeats.values():
         others = said.hello.board.others
         machine = [str(others[key]) for key in _MACHINE if others.get(key)]
@@ -76,6 +76,8 @@ def _what(record: NodeRecord) -> Iterator[tuple[str, str]]:
             machine.append(f"{memory / 2**30:.1f} GiB")
         yield "machine", ", ".join(machine)
         yield "software", ", ".join(f"{library} {version}" for library, version in sorted(said.hello.versions.items()))
+        if runtime := said.loaded.runtime:
+            yield "its runtime", ", ".join(runtime.values())
         if backbone := said.loaded.backbone:
             yield "form of the backbone", backbone.form
 

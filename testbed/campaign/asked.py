@@ -11,7 +11,9 @@ from devices.links.conditions import Link
 from devices.profile import Profile, load_profile
 from testbed.errors import ExperimentError
 from testbed.experiment import CellSpec, Experiment, Unnamed, baselines, labels, links, load_experiment
+from testbed.experiment.baselines import Compared
 from testbed.experiment.replays import Replay, measured_once
+from testbed.modes import facts_of
 from testbed.orchestrator import Participant
 from testbed.orchestrator.participants import participants
 from testbed.record.layout import ExperimentFolder, ResultsFolder
@@ -25,7 +27,8 @@ class Asked:
     """An experiment with its cells written out; `specs`, `links` and `labels` have an entry for each of them.
 
     The first `added` cells are baselines that the experiment does not have and needs. `replays` are the exits that are
-    not measured, with places in `specs`. `recipes` are by their files; they all share their data set.
+    not measured, with places in `specs`. `recipes` are by their files; they all share their data set. `compared` says
+    whose edge alone each model's cells are compared with.
     """
 
     experiment: Experiment
@@ -37,6 +40,7 @@ class Asked:
     labels: list[str]
     added: int
     replays: list[Replay]
+    compared: Compared
 
     @property
     def data_recipe(self) -> Path:
@@ -64,7 +68,11 @@ def read(
         check_variant(model.recipe, recipes[model.recipe], model.variant, model.weights)
     if len({recipe.dataset for recipe in recipes.values()}) > 1:
         raise ExperimentError(f"{path}: the models of one experiment must share their data set")
-    specs = [*(added := baselines.missing(experiment)), *experiment.cells]
+    by = baselines.compared(experiment.models, recipes)
+    for cell in experiment.cells:
+        if not recipes[experiment.models[cell.model].recipe].spiking:
+            _check_ann(path, cell, by[cell.model])
+    specs = [*(added := baselines.missing(experiment, by)), *experiment.cells]
     choices = dict.fromkeys(spec.link for spec in specs if spec.link is not None)
     named = {choice: links.resolve(choice, path.parent) for choice in choices}
     linked = [None if spec.link is None else named[spec.link] for spec in specs]
@@ -72,7 +80,25 @@ def read(
         _check_shaping(path, experiment, nodes)
     texts = _labels(experiment, recipes, specs, linked)
     replays = [replace(one, position=one.position + len(added)) for one in replays]
-    return Asked(experiment, ResultsFolder(results), nodes, recipes, specs, linked, texts, len(added), replays)
+    return Asked(experiment, ResultsFolder(results), nodes, recipes, specs, linked, texts, len(added), replays, by)
+
+
+def _check_ann(path: Path, cell: CellSpec, compared_with: str) -> None:
+    """Refuse what a network without spikes and without time cannot do."""
+    if facts_of(cell.mode).network == "split":
+        raise ExperimentError(
+            f"{path}: {cell.mode} sends spikes, and {cell.model} is a relu network, which has none; an ANN is measured "
+            "edge_only or cloud_only"
+        )
+    if cell.exit is not None:
+        raise ExperimentError(
+            f"{path}: {cell.model} is a relu network of one timestep, so there is nothing to exit from"
+        )
+    if cell.again and compared_with != cell.model:
+        raise ExperimentError(
+            f"{path}: again: true is for the baseline alone, and {cell.model}, a relu network, is compared with "
+            f"{compared_with}"
+        )
 
 
 def _labels(
@@ -85,10 +111,12 @@ def _labels(
     for spec, link in zip(specs, linked, strict=True):
         model = experiment.models[spec.model]
         recipe = recipes[model.recipe]
-        variant = recipe.variants[model.variant]
         name = None if link is None else link.name
-        compression = recipe.compression(variant)
-        unnamed.append(Unnamed(spec, recipe.backbone.name, variant.split, compression, name, model.weights))
+        cut = None if model.variant is None else recipe.variants[model.variant]
+        split, compression = ("", 0.0) if cut is None else (cut.split, recipe.compression(cut))
+        unnamed.append(
+            Unnamed(spec, recipe.backbone.name, split, compression, name, model.weights, spiking=recipe.spiking)
+        )
     return labels(unnamed, experiment.profile)
 
 

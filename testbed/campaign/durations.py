@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from devices.links.conditions import Direction, Link
 from testbed.campaign.collect import look
 from testbed.errors import RecordError
-from testbed.experiment import CellSpec, Experiment
+from testbed.experiment import CellSpec, Experiment, ModelRef
 from testbed.experiment.scenario import Arriving, arriving
 from testbed.modes import facts_of
 from testbed.record.documents import Manifest
@@ -84,7 +84,7 @@ def requests(experiment: Experiment, samples: int | None) -> int:
 
 def guess(experiment: Experiment, spec: CellSpec, recipe: Recipe, link: Link | None, count: int) -> Duration:
     """Of a repeat of `count` requests without an exit, over the link as its profile has it."""
-    each = REQUEST_S + (0.0 if link is None else _over(link, spec, recipe, experiment.models[spec.model].variant))
+    each = REQUEST_S + (0.0 if link is None else _over(link, spec, recipe, experiment.models[spec.model]))
     each = min(each, experiment.scenario.timeout_ms / 1000)
     rate = arriving(spec.scenario, experiment.scenario).target_qps
     measured = count - experiment.scenario.warmup
@@ -92,10 +92,10 @@ def guess(experiment: Experiment, spec: CellSpec, recipe: Recipe, link: Link | N
     return Duration(AROUND_S + 2 * experiment.idle_s + took_s, "a guess")
 
 
-def _over(link: Link, spec: CellSpec, recipe: Recipe, variant: str) -> float:
+def _over(link: Link, spec: CellSpec, recipe: Recipe, model: ModelRef) -> float:
     """Seconds that a link adds to a request."""
     if facts_of(spec.mode).sends == "code":
-        trips, cut = len(spec.chunks or range(recipe.timesteps)), recipe.variants[variant]
+        trips, cut = len(spec.chunks or range(recipe.timesteps)), recipe.variants[model.cut]
         messages = min(trips, math.ceil(recipe.timesteps / spec.window))
         coded = math.prod(recipe.code_shape(cut)) / 8
         up = recipe.timesteps * (4 * math.prod(recipe.feature_shape(cut)) if spec.codec == "float32" else coded)

@@ -17,6 +17,7 @@ from testbed.campaign.bundles import evaluation_bundle
 from testbed.campaign.collect import Repeat, look
 from testbed.errors import ModelError
 from testbed.experiment import CellSpec, Experiment, autoschedule
+from testbed.experiment.baselines import is_baseline
 from testbed.experiment.exitrule import ExitRule, resolve
 from testbed.experiment.replays import Replay
 from testbed.experiment.scenario import arriving
@@ -182,21 +183,16 @@ def plan_cell(
     model, models = asked.experiment.models[spec.model], asked.root.models
     rule = resolve(spec, model, models, data, card)
     schedule = autoschedule.resolve(spec, rule, model, models, data, card)
-    config = _config(planned, spec, rule, schedule, link, position)
+    config = _config(asked, planned, rule, schedule, position)
     cell = _hash(planned, config, card)
     where, added = asked.folder.cell(cell), position < asked.added
     return PlannedCell(spec, rule, asked.labels[position], cell, where, folder, card, config, link, added)
 
 
 def _config(
-    planned: Plan,
-    spec: CellSpec,
-    rule: ExitRule | None,
-    schedule: AutoSchedule | None,
-    link: Link | None,
-    position: int,
+    asked: Asked, planned: Plan, rule: ExitRule | None, schedule: AutoSchedule | None, position: int
 ) -> CellDocument:
-    experiment = planned.experiment
+    experiment, spec, link = planned.experiment, asked.specs[position], asked.links[position]
     return CellDocument(
         mode=spec.mode,
         model=spec.model,
@@ -218,7 +214,7 @@ def _config(
         link=None if link is None else CellLink(name=link.name, sha256=link.sha256, shaping=experiment.shaping),
         faults=[msgspec.convert(fault.model_dump(mode="json"), FaultDocument) for fault in spec.faults],
         position=position,
-        baseline=spec.baseline,
+        baseline=is_baseline(spec, asked.compared),
         again=spec.again,
     )
 

@@ -33,10 +33,10 @@ def train(
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
-    from testbed.snn.artefact import weights_of
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
     from testbed.snn.share import shares
+    from testbed.snn.trained import weights_of
 
     console.quiet = not is_first_process()
     hush(console.quiet)
@@ -65,9 +65,10 @@ def train(
     table = Table("artefact", "split", "code", "compression", "accuracy per timestep (whole | split)", box=None)
     for folder in folders:
         card = load_card(folder)
-        per_step = [" ".join(f"{value:.4f}" for value in card.accuracy_per_timestep[key]) for key in ("full", "split")]
+        per_step = [" ".join(f"{value:.4f}" for value in values) for values in card.accuracy_per_timestep.values()]
         code = "x".join(map(str, card.code_shape or []))
-        table.add_row(str(folder), card.split, code, f"{card.compression:g}x", " | ".join(per_step))
+        compression = "" if card.compression is None else f"{card.compression:g}x"
+        table.add_row(str(folder), card.split, code, compression, " | ".join(per_step))
     console.print(table)
 
 

@@ -70,6 +70,12 @@ class SshDeployer:
                     "PYTHONUNBUFFERED": "1",
                     **told(Path(unpacked) / name for name in packed_plugins()),
                 }
+                if wheels.without_torch(self._profile, self._facts["packages"]):
+                    raise DeployError(
+                        f"{self._profile.name}: runtime.provider torch, but {self._facts['python']} there has no "
+                        "PyTorch, which is never sent; install it on the node (on a Jetson NVIDIA's own wheel for its "
+                        "JetPack), or name as `python:` one that has it"
+                    )
                 self._python = await interpreter(steward, self._facts, self._needed, step)
                 await self._drop_unused(steward)
         await asyncio.to_thread(cache.drop_unused)
@@ -99,7 +105,7 @@ class SshDeployer:
                 folder=self._profile.folder,
                 claim=msgspec.to_builtins(self._claim),
                 node=node,
-                packages=wheels.probes(self._needed),
+                packages={**wheels.probes(self._needed), wheels.TORCH: wheels.TORCH},
                 files=files,
                 now_s=time.time(),
             )

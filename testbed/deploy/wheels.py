@@ -28,6 +28,8 @@ MODULES = {
     "pyroute2": "pyroute2",
 }
 """What each of the node's requirements is imported as."""
+TORCH = "torch"
+"""Never sent: which build fits a node's GPU is the node's to know. It is used as it is there."""
 BY_HAND = "~/neucodex-python"
 """The environment that somebody makes where the distribution's Python is not to be installed into."""
 
@@ -70,6 +72,11 @@ def extras(profile: Profile, *, tc: bool = False) -> tuple[str, ...]:
     return (*nvml, "tc") if tc else nvml
 
 
+def without_torch(profile: Profile, found: Mapping[str, str | None]) -> bool:
+    """Whether a node lacks the PyTorch that its profile wants."""
+    return profile.runtime.provider == "torch" and found.get(TORCH) is None
+
+
 def requirements(extras: Collection[str] = ()) -> list[Requirement]:
     """What a node needs: `install_requires` of setup.cfg, and the extras named."""
     found = []
@@ -90,12 +97,12 @@ def lacking(needed: Sequence[Requirement], found: Mapping[str, str | None], pyth
     """What a node does not meet of its requirements, given its version of each module (None: it is not there).
 
     A package that is there is used as it is where its version fits or cannot be told. NVIDIA's onnxruntime is there
-    under another name, and stays; some of its builds are for numpy 1 alone, so with it comes numpy 1 where that exists
-    (it has no wheels for Python 3.13).
+    under another name, and stays, as its torch does; some of their builds are for numpy 1 alone, so with them comes
+    numpy 1 where that exists (it has no wheels for Python 3.13).
     """
     modules = probes(needed)
     wanted = [requirement for requirement in needed if not _meets(found.get(modules[requirement.name]), requirement)]
-    own_runtime = all(requirement.name != "onnxruntime" for requirement in wanted)
+    own_runtime = found.get(TORCH) is not None or all(requirement.name != "onnxruntime" for requirement in wanted)
     if own_runtime and Version(python.version) < Version("3.13"):
         wanted = [_below(each, "2") if each.name == "numpy" else each for each in wanted]
     return wanted

@@ -40,7 +40,7 @@ def resolve(
     if rule is None:
         return AutoSchedule(exits=[0.0] * (timesteps - 1) + [1.0], sizes=sizes)
     folder = _folder(model, models, data, card)
-    validation.ensure(folder, model.recipe, model.variant, models, data, card)
+    validation.ensure(folder, model.recipe, model.cut, models, data, card)
     config = rule.config
     logits = validation.array(folder / "split.npy")
     at = exit_timestep(confidence(accumulate(logits, config.accumulate), config.policy), config.thresholds)
@@ -49,4 +49,4 @@ def resolve(
 
 
 def _folder(model: ModelRef, models: Path, data: Path | None, card: ModelCard) -> Path:
-    return validation.folder_of(model.recipe, model.variant, models, data, card)
+    return validation.folder_of(model.recipe, model.cut, models, data, card)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import pydantic
 
 from testbed.config import Name, Strict, any_of
+from testbed.errors import ExperimentError
 from testbed.experiment.exits import Exit
 from testbed.experiment.faults import Fault
 from testbed.experiment.links import NO_LINK, LinkChoice, Varied
@@ -48,10 +49,24 @@ class ModelRef(Strict):
     """A variant of a training recipe; the path is relative to the experiment file."""
 
     recipe: Path = pydantic.Field(description="a training recipe (training.md)")
-    variant: Name = pydantic.Field(description="of the recipe; a cell may name another one")
-    weights: Weights = pydantic.Field(
-        default="float", description="`int8` computes with 8-bit weights, the baseline too (training.md)"
+    variant: Name | None = pydantic.Field(
+        None, description="of the recipe, which a relu network does not have; a cell may name another one"
     )
+    weights: Weights = pydantic.Field(
+        default="float",
+        description="`int8` computes with 8-bit weights, a spiking network's baseline too (training.md)",
+    )
+
+    @property
+    def cut(self) -> str:
+        """The variant of a network that is cut; a cell with a code or an exit has such a one.
+
+        Raises:
+            ExperimentError: it is never cut.
+        """
+        if self.variant is None:
+            raise ExperimentError(f"{self.recipe}: it has no variant, so it sends no code and has no exit")
+        return self.variant
 
 
 class CellSpec(Strict):

@@ -31,7 +31,7 @@ def is_known(spec: CellSpec, model: ModelRef, models: Path, data: Path | None, c
     if spec.exit is None or spec.exit.calibrate is None:
         return True
     settings = _settings(spec, spec.exit.calibrate)
-    return kept_in(model.recipe, model.variant, models, data, settings, card).exists()
+    return kept_in(model.recipe, model.cut, models, data, settings, card).exists()
 
 
 def _settings(spec: CellSpec, aim: Calibrate) -> Settings:
@@ -55,7 +55,7 @@ def resolve(spec: CellSpec, model: ModelRef, models: Path, data: Path | None, ca
             raise ExperimentError(f"{label(spec, card.compression or 32.0)}: {error}") from error
         document = msgspec.convert(spec.exit.model_dump(mode="json", exclude={"calibrate", "replay"}), ExitDocument)
     else:
-        found = calibrate(model.recipe, model.variant, models, data, _settings(spec, aim), model.weights)
+        found = calibrate(model.recipe, model.cut, models, data, _settings(spec, aim), model.weights)
         thresholds = found.thresholds
         document = ExitDocument(**found.rule, calibrated=msgspec.to_builtins(found))
     config = ExitConfig(policy=document.policy, accumulate=document.accumulate, thresholds=thresholds)

@@ -21,6 +21,7 @@ class Unnamed:
     compression: float
     link: str | None = None
     weights: str = "float"
+    spiking: bool = True
 
     @property
     def is_split(self) -> bool:
@@ -31,18 +32,19 @@ class Unnamed:
 def labels(cells: Sequence[Unnamed], profile: str | None = None) -> list[str]:
     """A label for each cell of a campaign, no two of them the same.
 
-    Backbone, split and the form of the weights are said where they are not the same everywhere. Cells that would still
-    share a label say each key in which they differ. `profile` is said in every label, so that nobody takes a small run
-    for a whole one.
+    Backbone, split and the form of the weights are said where they are not the same everywhere. An ANN is always called
+    one, with the form of its weights. Cells that would still share a label say each key in which they differ. `profile`
+    is said in every label, so that nobody takes a small run for a whole one.
     """
     backbones = len({cell.backbone for cell in cells}) > 1
     splits = len({(cell.backbone, cell.split) for cell in cells if cell.is_split}) > len(
         {cell.backbone for cell in cells if cell.is_split}
     )
-    forms = len({cell.weights for cell in cells}) > 1
+    forms = len({cell.weights for cell in cells if cell.spiking}) > 1
     found = []
     for cell in cells:
-        network = [cell.backbone] * backbones + [cell.split] * (splits and cell.is_split) + [cell.weights] * forms
+        network = [cell.backbone] * backbones + [cell.split] * (splits and cell.is_split)
+        network += [cell.weights] * forms if cell.spiking else ["ANN", cell.weights]
         found.append(cell.spec.label or label(cell.spec, cell.compression, cell.link, " ".join(network)))
     for text in [text for text, count in Counter(found).items() if count > 1]:
         alike = [position for position, other in enumerate(found) if other == text]

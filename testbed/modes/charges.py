@@ -13,7 +13,7 @@ from devices.timemodel import Roofline, TimeModel
 from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.runtime.artefact import ModelCard
-from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.graph import Graph
 from testbed.runtime.trial import median_ms, step_ms
 
 
@@ -23,7 +23,7 @@ class Charges:
     def __init__(self, model: TimeModel, tempo: Tempo, card: ModelCard) -> None:
         self._model, self._tempo, self._card = model, tempo, card
 
-    def charge_graph(self, graph: OnnxGraph) -> float:
+    def charge_graph(self, graph: Graph) -> float:
         """Charge each call of a graph from now on; returns what it takes, in ms.
 
         Raises:

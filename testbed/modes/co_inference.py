@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from testbed.link.frames import Frame
     from testbed.modes.kit import Kit
     from testbed.modes.request import Request
-    from testbed.runtime.onnx import State
+    from testbed.runtime.graph import State
 
 
 class Encoder:

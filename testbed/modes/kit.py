@@ -23,7 +23,7 @@ from testbed.record.schedules import Call, StageTimes
 from testbed.runtime import trial
 from testbed.runtime.artefact import ModelCard, chunk_file
 from testbed.runtime.backbone import Backbone, Stepped, Steps
-from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.graph import Graph
 from testbed.runtime.trial import median_ms, step_ms
 
 
@@ -35,6 +35,7 @@ class Kit:
         config: what the cell measures.
         backbone_form: which form of the uncompressed backbone runs, once a mode has asked for it.
         graphs: how each graph that was loaded is computed, by its file.
+        runtime_told: by what: the library with its version, its device.
         stages: how long they take; None where no schedule is chosen by it.
 
     `ahead` is where an emulated edge's networks are remembered.
@@ -52,28 +53,27 @@ class Kit:
         self.card, self.config = card, config
         self.backbone_form: BackboneForm | None = None
         self.graphs: dict[str, GraphForm] = {}
+        self.runtime_told: dict[str, str] = {}
         self.stages: StageTimes | None = None if config.schedule is None else StageTimes()
         self._artefact, self._runtime, self._tempo, self._ahead = artefact, profile.runtime, tempo, ahead
         self._charges = None if profile.emulates is None else Charges(profile.emulates.time, tempo, card)
 
-    def graph(self, file: str) -> OnnxGraph:
+    def graph(self, file: str) -> Graph:
         """A step graph of the artefact, on as many of the node's threads as are worth it.
 
         Raises:
             ModelError: it is missing, or the node's runtime cannot run it; or this node is emulated, and the artefact
                 does not say what the graph asks of it.
         """
-        runtime = self._runtime
-        graph, trial_ms = trial.load(
-            self._artefact / file, runtime.threads, runtime.provider, tried=self._charges is None
-        )
+        graph, trial_ms = trial.load(self._artefact / file, self._runtime, tried=self._charges is None)
+        self.runtime_told = graph.told
         modelled_ms = None if self._charges is None else self._charges.charge_graph(graph)
         self.graphs[file] = GraphForm(
             threads=graph.threads, spinning=graph.spinning, trial_ms=trial_ms, modelled_ms=modelled_ms
         )
         return graph
 
-    def step_graphs(self, step: str) -> dict[int, OnnxGraph]:
+    def step_graphs(self, step: str) -> dict[int, Graph]:
         """The step graph, and those that take as many timesteps at once as a chunk of the cell may have."""
         graphs = {size: self.graph(chunk_file(step, size)) for size in self.config.sizes}
         if self.stages is not None:
@@ -96,7 +96,7 @@ class Kit:
 
     def backbone(self) -> Backbone:
         """The uncompressed backbone, in whichever form is faster here."""
-        backbone = Backbone(self.graph, self.card.timesteps, self._tempo.trial)
+        backbone = Backbone(self.graph, self.card.timesteps, self._tempo.trial, stepwise=self.card.stepwise)
         self.backbone_form = BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms)
         if self._ahead is not None:
             backbone.run = self._ahead.run(backbone.run)

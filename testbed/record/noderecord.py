@@ -85,14 +85,15 @@ class LoadedFallback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a node is ready with: its power sources as probed, its form of the backbone where it runs it whole.
 
-    `graphs` says how each graph is computed, by its file. `stages` says how long they take, where a schedule is chosen
-    by it. `shaping` says how this node imposes the link's conditions;
-    None where it has no part in that.
+    `graphs` says how each graph is computed, by its file, and `runtime` by what: the library with its version, its
+    device. `stages` says how long they take, where a schedule is chosen by it. `shaping` says how this node imposes the
+    link's conditions; None where it has no part in that.
     """
 
     power: list[Capability] = []
     backbone: BackboneForm | None = None
     graphs: dict[str, GraphForm] = {}
+    runtime: dict[str, str] = {}
     stages: StageTimes | None = None
     shaping: Literal["user", "tc"] | None = None
     fallback: LoadedFallback | None = None

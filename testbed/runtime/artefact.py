@@ -3,7 +3,7 @@
 Files: `stem.onnx` (what a still image goes through once, and each frame of events at its timestep), `edge.onnx`,
 `cloud.onnx` (the halves, one timestep), `full_stem.onnx` and `full_step.onnx` (the uncompressed backbone, one
 timestep), `full.onnx` (the same, all timesteps in one call) and `weights.safetensors`. Where a cell takes timesteps in
-chunks, `edge_x3.onnx` and the like take so many in one call.
+chunks, `edge_x3.onnx` and the like take so many in one call. A network without spikes has `full.onnx` alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from devices.timemodel import Work
 from testbed.errors import ModelError, OutdatedModelError
 from testbed.runtime.digest import document_digest, file_digest
 
-MODEL_SCHEMA = 4
+MODEL_SCHEMA = 5
 CARD_NAME = "model.yaml"
 STEP_GRAPHS = {"edge": "edge.onnx", "cloud": "cloud.onnx", "full": "full_step.onnx"}
 """The graphs that take one timestep, by the part of the network that they are."""
@@ -36,12 +36,15 @@ class OpCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Operations of one part of a network for one request, batch of one; entry t is the sum over timesteps 1..t+1.
 
     `synops` are the accumulations that spikes drive in layers with weights, `acs` these and every other addition,
-    `macs` the multiply-accumulates of inputs that are no spikes. `memory_bytes` are parameters and neuron states.
+    `macs` the multiply-accumulates of inputs that are no spikes. `int8_synops` and `int8_macs` are those among them in
+    layers that compute in 8-bit integers. `memory_bytes` are parameters and neuron states.
     """
 
     macs: list[float]
     acs: list[float]
     synops: list[float]
+    int8_macs: list[float] = []
+    int8_synops: list[float] = []
     memory_bytes: list[float]
     energy_compute_pj: list[float]
     energy_memory_pj: list[float]
@@ -50,16 +53,18 @@ class OpCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class OpCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mean operation counts over `samples` test samples; the energies are these counts times the constants here.
 
-    `edge` and `cloud` are the two halves, `full` is the uncompressed backbone. `source` says who counted, and
-    where the constants are from. No energy here was measured, on any device.
+    `edge` and `cloud` are the two halves, None for a network that is never cut; `full` is the uncompressed backbone.
+    `source` says who counted, and where the constants are from. No energy here was measured, on any device.
     """
 
-    edge: OpCost
-    cloud: OpCost
+    edge: OpCost | None = None
+    cloud: OpCost | None = None
     full: OpCost
     samples: Positive
     pj_per_mac: float
     pj_per_ac: float
+    pj_per_int8_mac: float | None = None
+    pj_per_int8_ac: float | None = None
     pj_per_memory_byte: float
     source: str
 
@@ -72,21 +77,23 @@ core, and `testbed evaluate` does that."""
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model artefact is. Shapes are [C, H, W] of one sample at one timestep.
 
+    `spiking` is false for the same layers with ReLU in place of neurons, an ANN: one timestep, and never split.
     `width` is None for a network of one's own, which says its size in arguments of its own.
     `split`, `feature_shape` and `code_shape` are None for a backbone that is not split.
     `compression` is nominal and per timestep: 32 · elements at the split / bits of the code.
     `accuracy_per_timestep` has the keys `full` and, where split, `split`; entry t is the accuracy of
     the logits accumulated over timesteps 1..t+1, on `ACCURACY_SAMPLES` test samples at the most. With `static_input` a
-    sample is one image for all timesteps, else it is a frame of events for each. `code_rates` [T][C'] is the share of
-    ones in each channel of the code at each timestep, on training data: what the `entropy` codec codes with. `graphs`
-    says what a call of each step graph asks of a processor. `weights` is their form, that of the backbone too. `hash`
-    covers every other field, so every file.
+    sample is one image for all timesteps, else it is a frame of events for each, or `frames` of them at once for an
+    ANN. `code_rates` [T][C'] is the share of ones in each channel of the code at each timestep, on training data: what
+    the `entropy` codec codes with. `graphs` says what a call of each step graph asks of a processor. `weights` is their
+    form, that of the backbone too. `hash` covers every other field, so every file.
     """
 
     schema: int = MODEL_SCHEMA
     name: str
     backbone: str
     width: Positive | None
+    spiking: bool = True
     weights: Literal["float", "int8"] = "float"
     dataset: str
     dataset_variant: str
@@ -94,6 +101,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     classes: Annotated[list[str], msgspec.Meta(min_length=2)]
     input_shape: Shape
     static_input: bool
+    frames: Positive | None = None
     split: str | None = None
     feature_shape: Shape | None = None
     code_shape: Shape | None = None
@@ -121,13 +129,19 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def network(self) -> str:
-        """The network for people: its name, and its width where it has one."""
-        return self.backbone if self.width is None else f"{self.backbone}, width {self.width}"
+        """The network for people: its name, its width where it has one, and whether it is an ANN."""
+        name = self.backbone if self.spiking else f"{self.backbone} with ReLU (ANN)"
+        return name if self.width is None else f"{name}, width {self.width}"
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether there are graphs of single timesteps, beside that of all in one call."""
+        return STEP_GRAPHS["full"] in self.files
 
     @property
     def sample_shape(self) -> list[int]:
         """Shape of one whole sample: [C, H, W] of a still image or [T, C, H, W] of event frames."""
-        return self.input_shape if self.static_input else [self.timesteps, *self.input_shape]
+        return self.input_shape if self.static_input else [self.frames or self.timesteps, *self.input_shape]
 
 
 def chunk_file(step: str, timesteps: int) -> str:

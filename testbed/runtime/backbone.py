@@ -8,9 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime import OrtValue
 
-from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.graph import Graph, Left
 from testbed.runtime.trial import Trial, clocked, median_ms
 
 Run: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -31,7 +30,7 @@ class Stepped:
     `graphs` has one for each number of timesteps that it may take at once.
     """
 
-    def __init__(self, stem: OnnxGraph, graphs: Mapping[int, OnnxGraph]) -> None:
+    def __init__(self, stem: Graph, graphs: Mapping[int, Graph]) -> None:
         self._stem, self._graphs = stem, graphs
 
     def outputs(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[NDArray[Any]]:
@@ -41,7 +40,7 @@ class Stepped:
             y, state = self._graphs[size].step(current, state)
             yield y
 
-    def _currents(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[OrtValue | NDArray[np.float32]]:
+    def _currents(self, x: NDArray[np.uint8], chunks: Sequence[int]) -> Iterator[Left | NDArray[np.float32]]:
         """What the first neuron gets in each chunk; of one timestep it is left on the device.
 
         A still image [1, C, H, W] goes through the stem once, event frames [1, T, C, H, W] one by one.
@@ -68,14 +67,24 @@ class Backbone:
         graph: gives a step graph of the artefact by its file's name.
         timesteps: T.
         trial: how long something takes on this node.
+        stepwise: whether the artefact has graphs of single timesteps.
     """
 
-    def __init__(self, graph: Callable[[str], OnnxGraph], timesteps: int, trial: Trial = clocked) -> None:
+    def __init__(
+        self,
+        graph: Callable[[str], Graph],
+        timesteps: int,
+        trial: Trial = clocked,
+        *,
+        stepwise: bool = True,
+    ) -> None:
         self.timesteps = timesteps
-        self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
         self._whole = graph("full.onnx")
+        forms: dict[str, Run] = {"whole": self.run_whole}
+        if stepwise:
+            self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
+            forms["steps"] = self.run_steps
         blank = self._whole.blank()
-        forms = {"whole": self.run_whole, "steps": self.run_steps}
         self.trial_ms = {name: median_ms(partial(run, blank), trial) for name, run in forms.items()}
         self.form = min(self.trial_ms, key=lambda form: self.trial_ms[form])
         self.run: Run = forms[self.form]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from devices.base.providers import PROVIDERS
 from testbed.errors import ModelError
+from testbed.runtime.graph import one_line
 
 State: TypeAlias = list[ort.OrtValue]
 
@@ -23,27 +24,23 @@ _DTYPES: dict[str, type[np.generic]] = {
     "tensor(int64)": np.int64,
 }
 _LOG_ERRORS = 3
+_OPTIONS: dict[str, dict[str, str]] = {
+    # Sums that any order gives: no TF32, and no convolution that is transformed (cuDNN's implicit GEMM is DEFAULT).
+    "CUDAExecutionProvider": {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
+}
+"""Of ONNX Runtime's providers."""
 
 
 class OnnxGraph:
-    """One graph `(x, *state) → (y, *state')`: input i and output i belong together.
+    """A `Graph` in ONNX Runtime.
 
-    A graph holds no state of its own, so any number of sessions may take turns on it. It is used from
-    one thread at a time. `spinning` threads of its pool wait for work without sleeping, but within a call alone: to
-    spin between calls would burn the power that is being measured. A provider that is not there is an error; nothing
-    falls back to the CPU.
+    `spinning` threads of its pool wait for work without sleeping, but within a call alone: to
+    spin between calls would burn the power that is being measured.
 
     With a GPU, states never leave it: every call binds them where they are, and only x goes in and y comes out.
 
     Attributes:
-        path: the ONNX file.
-        threads: how many compute a call.
-        spinning: whether they spin within it.
-        input_shape: of x, batch included; None where the graph leaves a dimension open.
-        states: how many state tensors go in and come out.
         providers: ONNX Runtime's execution providers that this graph may run on, the one asked for first.
-        device: where its states are: cpu or cuda.
-        on_call: told of each call when it is over; None: nobody is.
     """
 
     def __init__(self, path: Path, threads: int = 1, provider: str = "cpu", *, spinning: bool = False) -> None:
@@ -64,9 +61,11 @@ class OnnxGraph:
         options.add_session_config_entry("session.force_spinning_stop", "1")  # when a call returns
         try:
             # ONNX Runtime's exceptions share no base of their own below Exception.
-            self._session = ort.InferenceSession(str(path), options, providers=list(wanted))
+            self._session = ort.InferenceSession(
+                str(path), options, providers=[(name, _OPTIONS.get(name, {})) for name in wanted]
+            )
         except Exception as error:
-            raise ModelError(f"{path}: cannot be loaded: {_one_line(error)}") from error
+            raise ModelError(f"{path}: cannot be loaded: {one_line(error)}") from error
         # A provider that is installed and does not start (no GPU, no library) is left out of the session in silence.
         self.providers: list[str] = self._session.get_providers()
         if missing := [name for name in wanted if name not in self.providers]:
@@ -85,6 +84,12 @@ class OnnxGraph:
         self._zeros = [ort.OrtValue.ortvalue_from_numpy(zero, self.device, 0) for zero in zeros]
         self.input_shape: list[int | None] = [size if isinstance(size, int) else None for size in inputs[0].shape]
         self.states = len(self._zeros)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What computes it."""
+        library = f"onnxruntime {ort.__version__}"
+        return {"library": library, "provider": self.providers[0], "device": "CPU" if self.device == "cpu" else "GPU"}
 
     def initial_state(self) -> State:
         """Zeros for every state, for a batch of one. No step writes into them."""
@@ -136,7 +141,7 @@ class OnnxGraph:
             self._session.run_with_iobinding(binding)
             y, *after = binding.get_outputs()
         except Exception as error:
-            raise ModelError(f"{self.path}: a timestep failed: {_one_line(error)}") from error
+            raise ModelError(f"{self.path}: a timestep failed: {one_line(error)}") from error
         if self.on_call is not None:
             self.on_call()
         return y, after
@@ -167,7 +172,3 @@ def _no_provider(provider: str, missing: list[str]) -> str:
         f"not give (it lists {listed}); install a build that has it (onnxruntime-gpu, on a Jetson NVIDIA's own wheel) "
         "with its CUDA libraries, or set `runtime: {provider: cpu}`"
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from devices.profile import Runtime
+from testbed.errors import ModelError
+from testbed.runtime.graph import Graph, one_line
 from testbed.runtime.onnx import OnnxGraph
 
 FEWEST, MOST = 3, 7
@@ -39,25 +43,45 @@ def median_ms(run: Callable[[], object], trial: Trial = clocked) -> float:
     return statistics.median(times) / 1e6
 
 
-def step_ms(graph: OnnxGraph, trial: Trial = clocked) -> float:
+def step_ms(graph: Graph, trial: Trial = clocked) -> float:
     """Median time of a call from rest; how long it takes does not depend on what comes in."""
     x, state = graph.blank(), graph.initial_state()
     return median_ms(lambda: graph.step(x, state), trial)
 
 
+def opened(path: Path, runtime: Runtime) -> Graph:
+    """A graph on all of a runtime's threads.
+
+    Raises:
+        ModelError: the graph is missing, or the runtime is, or it cannot run it.
+    """
+    if runtime.provider != "torch":
+        return OnnxGraph(path, runtime.threads, runtime.provider)
+    try:
+        from testbed.runtime.torch.graph import TorchGraph  # only where it is asked for: a node need not have torch
+    except ImportError as error:
+        raise ModelError(
+            f"runtime.provider torch needs PyTorch, which {sys.executable} cannot import ({one_line(error)}); install "
+            "it (on a Jetson NVIDIA's own wheel for its JetPack), or set `runtime: {provider: cpu}`"
+        ) from error
+    return TorchGraph(path, runtime.threads, runtime.device or "cpu")
+
+
 def load(
-    path: Path, most: int, provider: str, *, tried: bool, time_ms: Callable[[OnnxGraph], float] = step_ms
-) -> tuple[OnnxGraph, dict[str, float]]:
-    """A graph on at most so many threads, and what each way that was tried took, in ms.
+    path: Path, runtime: Runtime, *, tried: bool, time_ms: Callable[[Graph], float] = step_ms
+) -> tuple[Graph, dict[str, float]]:
+    """A graph on at most a runtime's threads, and what each way that was tried took, in ms.
 
     One thread is tried, then twice as many for as long as that is worth it, each time without and with spinning.
     Without a trial a graph gets all threads, and none spins. A GPU gets no trial: threads do next to nothing for it.
+    Nor does PyTorch, whose threads are the whole process's.
 
     Raises:
         ModelError: the graph is missing, or cannot be run.
     """
-    if not tried or most == 1 or provider != "cpu":
-        return OnnxGraph(path, most, provider), {}
+    most = runtime.threads
+    if not tried or most == 1 or runtime.provider != "cpu":
+        return opened(path, runtime), {}
     best = OnnxGraph(path, 1)
     trial_ms = {_name(best): time_ms(best)}
     for threads in _doubled(most):
@@ -72,7 +96,7 @@ def load(
     return best, trial_ms
 
 
-def _name(graph: OnnxGraph) -> str:
+def _name(graph: Graph) -> str:
     return f"{graph.threads}{' spinning' if graph.spinning else ''}"
 
 

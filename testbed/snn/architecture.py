@@ -13,6 +13,9 @@ Surrogate: TypeAlias = Literal["atan", "sigmoid", "piecewise_quadratic"]
 Weights: TypeAlias = Literal["float", "int8"]
 """Form of the weights that a network is exported with: on a fine grid in float32, or 8 bits for each."""
 
+FULL = "full"
+"""The name of the uncut network among the networks of a recipe, and of the artefact of one that is never cut."""
+
 RESNET18_STAGES = (1, 2, 4, 8)
 """Channel multiples of the four stages of two basic blocks each (He et al. 2016, table 1)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,11 +13,11 @@ from testbed.data.datasets import NEEDS_NO_FILES, Dataset, Samples, load
 from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.record.log import make_folder
 from testbed.runtime.artefact import load_card
-from testbed.runtime.digest import file_digest
-from testbed.snn.architecture import Weights
+from testbed.snn.architecture import FULL, Weights
 from testbed.snn.network_spec import BackboneSpec
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.trained import read_weights, ship, teacher_of, weights_digest
 
 if TYPE_CHECKING:
     from testbed.snn.epochs import Report
@@ -30,19 +29,27 @@ if TYPE_CHECKING:
 Standing: TypeAlias = Literal["ready", "to export", "to train"]
 
 
-def artefact_folder(models: Path, recipe: Recipe, variant: str, weights: Weights = "float") -> Path:
-    """Where a recipe's variant is kept, in one form of its weights."""
-    return models / recipe.name / (variant if weights == "float" else f"{variant}.{weights}")
+def artefact_folder(models: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> Path:
+    """Where a recipe's variant is kept, in one form of its weights; or its one network, which has no variant."""
+    name = variant or FULL
+    return models / recipe.name / (name if weights == "float" else f"{name}.{weights}")
 
 
-def check_variant(recipe_path: Path, recipe: Recipe, variant: str, weights: Weights = "float") -> None:
+def check_variant(recipe_path: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> None:
     """Refuse a variant that a recipe does not have, and a form of weights that its network cannot have.
 
     Raises:
-        ExperimentError: it has none of that name, or not in that form.
+        ExperimentError: it has none of that name, or not in that form; or none is named and it has some.
     """
+    if not recipe.spiking:
+        if variant is not None:
+            raise ExperimentError(
+                f"{recipe_path}: a relu network is not cut, so it has no variant {variant!r}; leave `variant` out"
+            )
+        return
     if variant not in recipe.variants:
-        raise ExperimentError(f"{recipe_path}: no variant {variant!r}; there is {', '.join(recipe.variants) or 'none'}")
+        said = "name a variant" if variant is None else f"no variant {variant!r}"
+        raise ExperimentError(f"{recipe_path}: {said}; there is {', '.join(recipe.variants)}")
     if weights == "float":
         return
     if not isinstance(recipe.backbone, BackboneSpec):
@@ -54,18 +61,18 @@ def check_variant(recipe_path: Path, recipe: Recipe, variant: str, weights: Weig
         )
 
 
-def standing(recipe_path: Path, variant: str, models: Path, weights: Weights = "float") -> tuple[Path, Standing]:
+def standing(recipe_path: Path, variant: str | None, models: Path, weights: Weights = "float") -> tuple[Path, Standing]:
     """Where the artefact of a recipe's variant lies, or will lie, and what is still to be done for it."""
     recipe = load_recipe(recipe_path)
     check_variant(recipe_path, recipe, variant, weights)
     folder = artefact_folder(models, recipe, variant, weights)
-    trained = _weights_digest(recipe_path, recipe, models)
+    trained = weights_digest(recipe_path, recipe, models)
     if folder.exists() and _exported_from(folder) == trained:
         return folder, "ready"
     return folder, "to train" if trained is None else "to export"
 
 
-def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None, weights: Weights = "float") -> Path:
+def ensure(recipe_path: Path, variant: str | None, models: Path, data: Path | None, weights: Weights = "float") -> Path:
     """The artefact of a recipe's variant: as it is, or exported anew from trained weights; it never trains.
 
     Raises:
@@ -82,7 +89,7 @@ def ensure(recipe_path: Path, variant: str, models: Path, data: Path | None, wei
     if what == "to export":
         with _exporting(models, recipe):
             if standing(recipe_path, variant, models, weights)[1] != "ready":  # else another process did it meanwhile
-                _export(recipe_path, recipe, models, data, [variant], weights)
+                _export(recipe_path, recipe, models, data, [variant] if variant else [], weights)
     return folder
 
 
@@ -95,7 +102,7 @@ def _exported_from(folder: Path) -> Any:
 
 
 def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
-    """Export every variant of a recipe from its trained weights."""
+    """Export every variant of a recipe from its trained weights, or its one network that is never cut."""
     recipe = load_recipe(recipe_path)
     with _exporting(models, recipe):
         return _export(recipe_path, recipe, models, data, recipe.variants)
@@ -118,16 +125,21 @@ def _export(
     variants: Collection[str],
     weights: Weights = "float",
 ) -> list[Path]:
+    from testbed.snn.ann import write_ann
     from testbed.snn.build import build
     from testbed.snn.export import write_artefact
 
     dataset = load(recipe.dataset, data)
-    digest = _weights_digest(recipe_path, recipe, models)
+    digest = weights_digest(recipe_path, recipe, models)
     if isinstance(recipe.backbone, PairSpec):
         return [_write_pair(recipe, recipe.backbone, models, dataset, name, digest) for name in variants]
     networks = build(recipe, dataset)
-    source = _read_weights(recipe_path, recipe, models, networks)
+    source = read_weights(recipe_path, recipe, models, networks)
     trained = {"weights": digest, "from": source}
+    if not recipe.spiking:
+        folder = artefact_folder(models, recipe, None, weights)
+        write_ann(recipe, networks[FULL], dataset, folder, trained, weights)
+        return [folder]
     others = (artefact_folder(models, recipe, name, weights) for name in recipe.variants)
     like = next((other for other in others if other.exists() and _exported_from(other) == digest), None)
     folders = []
@@ -183,7 +195,7 @@ def deployed_networks(
 
     recipe = load_recipe(recipe_path)
     networks = build(recipe, dataset)
-    _read_weights(recipe_path, recipe, models, networks)
+    read_weights(recipe_path, recipe, models, networks)
     return {
         name: deployed(network, weights, dataset.train, recipe.timesteps)
         for name, network in networks.items()
@@ -219,73 +231,11 @@ def train(
         dataset = load(recipe.dataset, data) if is_first_process() else None
         with together(hardware or Hardware()) as group:
             dataset = dataset or load(recipe.dataset, data)
-            teacher = _teacher(recipe_path, recipe, models, dataset)
+            teacher = teacher_of(recipe_path, recipe, models, dataset)
             networks = run(recipe, dataset, folder, report, group, anew=retrain, teacher=teacher)
         if not group.first:
             return []
         save_checkpoint(networks, recipe, folder / "checkpoint.safetensors")
         if recipe.checkpoint is not None:
-            _ship(networks, recipe, recipe_path.parent / recipe.checkpoint, folder / "checkpoint.safetensors")
+            ship(networks, recipe, recipe_path.parent / recipe.checkpoint, folder / "checkpoint.safetensors")
     return export(recipe_path, models, data) if export_graphs else []
-
-
-def _ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint: Path) -> None:
-    """Put what was trained beside the recipe: whole, or packed where the name says so."""
-    from testbed.snn import packed
-
-    if target.suffix != packed.SUFFIX:
-        target.write_bytes(checkpoint.read_bytes())
-        return
-    kept = {name: network for name, network in networks.items() if network.has_own_weights}
-    packed.pack({name: packed.coarsened(network) for name, network in kept.items()}, recipe, target)
-
-
-def _teacher(recipe_path: Path, recipe: Recipe, models: Path, dataset: Dataset) -> Network | None:
-    """The trained network of the recipe that this one learns from, if there is one.
-
-    Raises:
-        ModelError: it is not trained yet, or knows other classes or inputs.
-    """
-    if recipe.training.teacher is None:
-        return None
-    from testbed.snn.build import build
-
-    path = Path(os.path.normpath(recipe_path.parent / recipe.training.teacher))
-    teacher = load_recipe(path)
-    if teacher.backbone.neuron != "relu" or teacher.dataset != recipe.dataset:
-        raise ModelError(f"{recipe_path}: {path} cannot teach it: a teacher is a relu network on the same data set")
-    if not weights_of(path, teacher, models).exists():
-        raise ModelError(f"{recipe_path}: its teacher is not trained yet; first: testbed train {path}")
-    networks = build(teacher, dataset)
-    _read_weights(path, teacher, models, networks)
-    return networks["full"]
-
-
-def weights_of(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
-    """Where a recipe's trained weights lie, or will lie."""
-    if isinstance(recipe.backbone, PairSpec):
-        return recipe.backbone.edge.path
-    if recipe.weights is not None and not recipe.training.phases:
-        return recipe.weights.path
-    if recipe.checkpoint is not None:
-        return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
-    return models / recipe.name / "training" / "checkpoint.safetensors"
-
-
-def _weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | None:
-    """What an artefact was made from: the recipe and the weights; None where there are no weights."""
-    path = weights_of(recipe_path, recipe, models)
-    return f"{recipe_digest(recipe)[:16]}-{file_digest(path)[:16]}" if path.exists() else None
-
-
-def _read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
-    from testbed.snn import packed
-    from testbed.snn.checkpoint import load_checkpoint
-
-    path = weights_of(recipe_path, recipe, models)
-    if not path.exists():
-        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
-    if not recipe.training.phases:  # the networks were built with them
-        return path.name
-    (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)
-    return path.name

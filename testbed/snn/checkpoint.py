@@ -15,11 +15,9 @@ from safetensors.torch import load_file, save
 
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
+from testbed.snn.architecture import FULL
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, recipe_digest
-
-FULL = "full"
-"""The name of the uncut network among the networks of a recipe."""
 
 
 class SafetensorsIO(CheckpointIO):

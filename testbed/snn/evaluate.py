@@ -7,11 +7,10 @@ energy: those are measured by `testbed run`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +20,12 @@ from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.modes.co_inference import CoInference
 from testbed.modes.edge_only import EdgeOnly
-from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
+from testbed.snn.answers import Answers, Ints
 from testbed.snn.architecture import Weights
 from testbed.snn.calibrate import Settings, calibrate
-from testbed.snn.evaluation import Row
+from testbed.snn.evaluation import Row, trained_minutes
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
@@ -34,8 +33,6 @@ from testbed.snn.thresholds import paired_drop
 if TYPE_CHECKING:
     from testbed.snn.network import Network
 
-Bools: TypeAlias = NDArray[np.bool_]
-Ints: TypeAlias = NDArray[np.int64]
 
 CODECS = ("packed", "auto")
 FLOAT_BYTES = 4
@@ -61,16 +58,39 @@ def evaluate(
     recipe = load_recipe(recipe_path)
     if isinstance(recipe.backbone, PairSpec):
         raise ModelError(f"{recipe_path}: evaluate is for networks; testbed show says what a pair of graphs reaches")
-    if not recipe.variants:
-        raise ModelError(f"{recipe_path}: a relu network is a teacher; it has no variant to deploy and evaluate")
     dataset = load(recipe.dataset, data)
-    minutes = _trained_minutes(models / recipe.name / "training" / "training.csv")
+    minutes = trained_minutes(models / recipe.name / "training" / "training.csv")
+    if not recipe.spiking:
+        return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
     full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
-    backbone = _Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
+    backbone = Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
     rows = []
     for weights in forms:
         rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone)
     return rows
+
+
+def _ann_rows(
+    recipe_path: Path,
+    models: Path,
+    data: Path | None,
+    forms: Sequence[Weights],
+    dataset: Dataset,
+    minutes: float | None,
+) -> list[Row]:
+    """What the exported graphs of a network without spikes answer, after its one step."""
+    from testbed.snn import ann
+
+    recipe, test = load_recipe(recipe_path), dataset.test
+    wanted: dict[Weights, None] = dict.fromkeys(("float", *forms))
+    folders = {weights: artefact.ensure(recipe_path, None, models, data, weights) for weights in wanted}
+    answers = {
+        weights: Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels) for weights, folder in folders.items()
+    }
+    return [
+        _row(recipe, load_card(folders[each]), minutes, answers["float"], answers[each], None, EdgeOnly.facts.name)
+        for each in forms
+    ]
 
 
 def _rows(
@@ -81,7 +101,7 @@ def _rows(
     weights: Weights,
     dataset: Dataset,
     minutes: float | None,
-    backbone: _Answers,
+    backbone: Answers,
 ) -> list[Row]:
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
@@ -101,7 +121,7 @@ def _rows(
 
     whole = backbone
     if weights != "float":
-        whole = _Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
+        whole = Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
     first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
@@ -110,7 +130,7 @@ def _rows(
     for name, card in cards.items():
         book = CodecBook(card.code_shape, card.code_rates)
         logits, payloads = _run(networks[name], test, recipe.timesteps, book)
-        answers = _Answers(logits, test.labels)
+        answers = Answers(logits, test.labels)
         alpha = threshold(name, "split")
         for codec in CODECS:
             rows += [
@@ -130,24 +150,6 @@ def _rows(
                 for each in (None, alpha)
             ]
     return rows
-
-
-class _Answers:
-    """What a network says of every test sample after each timestep."""
-
-    def __init__(self, logits: NDArray[np.float32], labels: Ints) -> None:
-        mean = accumulate(logits)
-        self.right: Bools = np.asarray(mean.argmax(axis=-1) == labels)
-        self.sure = confidence(mean)
-
-    def exits(self, threshold: float | None) -> Ints:
-        """The timestep (from 1) that each sample stops at."""
-        steps, count = self.right.shape
-        return np.full(count, steps) if threshold is None else exit_timestep(self.sure, threshold)
-
-    def answered(self, exits: Ints) -> Bools:
-        """Whether the answer at each sample's exit is right."""
-        return np.asarray(self.right[exits - 1, np.arange(len(exits))])
 
 
 def _run(
@@ -184,8 +186,8 @@ def _row(
     recipe: Recipe,
     card: ModelCard,
     minutes: float | None,
-    backbone: _Answers,
-    answers: _Answers,
+    backbone: Answers,
+    answers: Answers,
     threshold: float | None,
     mode: str,
     variant: str = "",
@@ -211,6 +213,7 @@ def _row(
         dataset_variant=card.dataset_variant,
         backbone=card.backbone,
         width=card.width,
+        spiking=card.spiking,
         weights=card.weights,
         timesteps=recipe.timesteps,
         mode=mode,
@@ -235,11 +238,3 @@ def _row(
         reduction_vs_packed=None if sent is None else elements / 8 / sent,
         trained_minutes=minutes,
     )
-
-
-def _trained_minutes(log: Path) -> float | None:
-    """Minutes that the epochs of a training log took; None where the weights came without one."""
-    if not log.exists():
-        return None
-    with log.open(newline="") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60

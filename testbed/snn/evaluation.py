@@ -32,6 +32,7 @@ class Row:
     dataset_variant: str
     backbone: str
     width: int | None
+    spiking: bool
     weights: str
     timesteps: int
     mode: str
@@ -84,6 +85,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         steps = " ".join(f"{100 * float(value):.2f}" for value in row.accuracy_per_timestep.split())
         name = (
             row.mode.replace("_", "-")
+            + ("" if row.spiking else " ANN")
             + (f" {row.weights}" if row.weights != "float" else "")
             + (f" {row.split} {row.compression:g}x {row.codec}" if row.variant else "")
         )
@@ -109,6 +111,14 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return headers, cells
+
+
+def trained_minutes(log: Path) -> float | None:
+    """Minutes that the epochs of a training log took; None where the weights came without one."""
+    if not log.exists():
+        return None
+    with log.open(newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60
 
 
 def _rounded(value: object) -> object:

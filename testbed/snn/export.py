@@ -60,11 +60,11 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
         model = program.model_proto
     except Exception as error:
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
-    _forget_origin(model)
+    forget_origin(model)
     write_atomically(path, model.SerializeToString(deterministic=True))
 
 
-def _forget_origin(message: Any) -> None:
+def forget_origin(message: Any) -> None:
     """Drop what the exporter noted of its sources, such as stack traces with the paths of this machine.
 
     An artefact's hash, and with it a cell's, must not depend on where the repository lies.
@@ -74,7 +74,7 @@ def _forget_origin(message: Any) -> None:
             message.ClearField(field.name)
         elif field.message_type is not None:
             for part in [value] if hasattr(value, "ListFields") else value:
-                _forget_origin(part)
+                forget_origin(part)
 
 
 UNCUT = ("full_stem.onnx", "full_step.onnx", "full.onnx")
@@ -187,7 +187,10 @@ def write_artefact(
             compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
                 "full": accuracy,
-                "split": accuracy_per_timestep(network, some, recipe.timesteps),
+                # Cut without a bottleneck it is the same network.
+                "split": accuracy
+                if network.bottleneck is None
+                else accuracy_per_timestep(network, some, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
             op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),

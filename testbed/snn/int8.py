@@ -93,7 +93,8 @@ class _Squares:
 
 def _replaced(network: Network) -> Iterator[Int8Conv]:
     """Put an `Int8Conv` around every convolution of spikes, in the order of the network."""
-    spiking = [network.backbone.segments, *([] if network.bottleneck is None else [network.bottleneck])]
+    bottleneck = network.bottleneck
+    spiking = [network.backbone.segments, *([] if bottleneck is None else [bottleneck.encoder, bottleneck.decoder])]
     for part in spiking:
         for parent in list(part.modules()):
             for name, child in list(parent.named_children()):

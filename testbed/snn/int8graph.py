@@ -35,6 +35,8 @@ def graph_form(network: Network) -> Network:
     graph_module(backbone.segments)
     if result.bottleneck is not None:
         graph_module(result.bottleneck)
+        if result.bottleneck.stem is not None:
+            result.bottleneck.stem = nn.Sequential(result.bottleneck.stem, _Moved())
     backbone.stem = nn.Sequential(backbone.stem, _Moved())
     backbone.head = cast(Any, _Head(backbone.head))
     return result

@@ -86,6 +86,9 @@ class Bottleneck(nn.Module):
     shortcut carries the membrane current past the split, the current of the decoder's neuron takes its place.
     With `layers` over 1, a path of so many spiking layers lies beside each of the two (`Beside`): one that halves the
     side at each layer, and one that doubles it.
+
+    With `pixels`, the channels of the input and its side over the code's, the encoder is that path alone, from the
+    input: its first layer is the edge's `stem`, and no layer of the backbone in front of the split is run.
     """
 
     def __init__(
@@ -98,9 +101,11 @@ class Bottleneck(nn.Module):
         layers: int = 1,
         hidden: int | None = None,
         decoder_hidden: int | None = None,
+        pixels: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.code_channels, self.stride = code_channels, stride
+        self.stem: nn.Module | None = None
         encode: nn.Module = conv_bn(channels, code_channels, 2 * stride + 1, stride)
         # The output is exactly stride times the code's side: (h-1)s - 2s/2 + 2s for even s.
         decode: nn.Module = (
@@ -111,6 +116,10 @@ class Bottleneck(nn.Module):
             encode = Beside(encode, _shrink(channels, code_channels, stride, layers, between, lif))
             decode = Beside(decode, _grow(code_channels, channels, stride, layers, decoder_hidden or between, lif))
         self.encoder = nn.Sequential(encode, lif.build())
+        if pixels is not None:
+            inputs, shrinks = pixels
+            self.stem, *path = _shrink(inputs, code_channels, shrinks, layers, hidden or 2 * channels, lif)
+            self.encoder = nn.Sequential(*path, lif.build())
         self.decoder = nn.Sequential(decode, lif.build())
 
     def code_shape(self, feature: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -150,12 +159,20 @@ class Network(nn.Module):
 
     def current(self, images: Tensor) -> Tensor:
         """What the stem gives the first neuron [N, C, H, W], for images or for the event frames of one timestep."""
-        return cast(Tensor, self.backbone.stem(self.normalize(images).unsqueeze(0)).squeeze(0))
+        own = None if self.bottleneck is None else self.bottleneck.stem
+        stem = self.backbone.stem if own is None else own
+        return cast(Tensor, stem(self.normalize(images).unsqueeze(0)).squeeze(0))
+
+    def skipped(self) -> list[nn.Module]:
+        """The layers of the backbone that a code of pixels takes the place of."""
+        if self.split is None or self.bottleneck is None or self.bottleneck.stem is None:
+            return []
+        return [self.backbone.stem, *self.backbone.halves(self.split)[0]]
 
     def edge(self, current: Tensor) -> Tensor:
         """Edge layers and encoder: stem outputs [T, N, C, H, W] to codes [T, N, C', H', W'] of zeros and ones."""
         assert self.split is not None
-        features = self.backbone.until(self.split, current)
+        features = current if self.skipped() else self.backbone.until(self.split, current)
         return features if self.bottleneck is None else cast(Tensor, self.bottleneck.encoder(features))
 
     def cloud(self, code: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class SurrogateSpec(Strict):
 
 
 class BackboneSpec(Strict):
-    """The network. With `neuron: relu` it is the same network without time: a teacher for the spiking one."""
+    """The network. With `neuron: relu` it is the same network without time: a baseline and a teacher."""
 
     name: Literal["resnet18", "vgg16"] = "resnet18"
     neuron: Literal["lif", "relu"] = "lif"
@@ -89,6 +89,9 @@ class BottleneckSpec(Strict):
         le=2**21,
         description="32 bits for each element at the split over the bits of the code, per timestep",
     )
+    encoder: Literal["features", "pixels"] = pydantic.Field(
+        "features", description="what is coded: the spikes at the split, or the input, in place of all layers up to it"
+    )
     layers: int = pydantic.Field(1, ge=1, le=12, description="convolutions of the encoder's and decoder's deep path")
     hidden: int | None = pydantic.Field(
         None, ge=1, le=1024, description="channels between the encoder's deep layers; default: twice the split's"
@@ -102,6 +105,8 @@ class BottleneckSpec(Strict):
         explicit = self.channels is not None and self.stride is not None
         if (self.compression is None) != explicit or (self.channels is None) != (self.stride is None):
             raise ValueError("a bottleneck needs either `channels` and `stride`, or `compression`")
+        if self.layers == 1 and self.encoder == "pixels":
+            raise ValueError("an encoder of pixels has a layer for each halving and one more; give its `layers`")
         if self.layers == 1 and (self.hidden is not None or self.decoder_hidden is not None):
             raise ValueError("`hidden` and `decoder_hidden` lie between layers; give `layers` of 2 or more")
         return self

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.snn.checkpoint import FULL
+from testbed.snn.architecture import FULL
 from testbed.snn.deployable import WEIGHT_GRID_BITS, deployable
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, recipe_digest

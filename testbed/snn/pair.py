@@ -19,7 +19,8 @@ from testbed.data.size import Size, sides
 from testbed.errors import DataError, ModelError
 from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, write_card
 from testbed.runtime.backbone import Stepped
-from testbed.runtime.onnx import OnnxGraph, State
+from testbed.runtime.graph import State
+from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.chunks import read_graph
 from testbed.snn.graphwork import graph_works
 from testbed.snn.join import for_one, joined, pixels_as_they_are, unrolled, with_uint8_code

@@ -51,8 +51,8 @@ class Phase(lightning.LightningModule):
         )
         self._teacher_timesteps = teacher_timesteps
         self.network.backbone.requires_grad_(phase.train != "codec")
-        for segment in self._frozen():
-            segment.requires_grad_(False)
+        for unmoved in self._frozen() + network.skipped():
+            unmoved.requires_grad_(False)
 
     def timesteps_of(self, epoch: int) -> int:
         """T that an epoch trains with."""

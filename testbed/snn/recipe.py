@@ -44,12 +44,11 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _fits_its_neuron(self) -> Recipe:
-        spiking = self.backbone.neuron == "lif"
-        if spiking and not self.variants:
+        if self.spiking and not self.variants:
             raise PlacedError("a spiking network needs at least one variant", "variants")
-        if not spiking and self.variants:
+        if not self.spiking and self.variants:
             raise PlacedError("a relu network has no spikes to send, so it has no variants", "variants")
-        if not spiking and self.timesteps != 1:
+        if not self.spiking and self.timesteps != 1:
             raise PlacedError(f"a relu network has no time: timesteps is {self.timesteps}, not 1", "timesteps")
         if self.training.teacher is None and any(
             phase.train == "backbone" and phase.distill is not None for phase in self.training.phases
@@ -92,6 +91,16 @@ class Recipe(Strict):
         if self.checkpoint is not None and self.checkpoint.suffix == ".xz":
             raise PlacedError("packed weights are for resnet18 and vgg16; expected .safetensors", "checkpoint")
 
+    @property
+    def spiking(self) -> bool:
+        """Whether its network spikes; else it is an ANN with ReLU, of one timestep and without variants."""
+        return self.backbone.neuron == "lif"
+
+    @property
+    def channels(self) -> int:
+        """What the stem sees: an image's, a frame's, or of an ANN those of all frames at once."""
+        return self.dataset.channels * (1 if self.spiking else self.dataset.frames or 1)
+
     @functools.cached_property
     def features(self) -> dict[str, Shape]:
         """Shape (C, H, W) of the spikes at each split of the backbone.
@@ -103,7 +112,7 @@ class Recipe(Strict):
 
     @pydantic.model_validator(mode="after")
     def _splits_and_codes_exist(self) -> Recipe:
-        if self.dataset.frames not in (None, self.timesteps):
+        if self.spiking and self.dataset.frames not in (None, self.timesteps):
             raise PlacedError(
                 f"dataset.frames is {self.dataset.frames}, but timesteps is {self.timesteps}", "timesteps"
             )
@@ -150,9 +159,23 @@ class Recipe(Strict):
         if variant.bottleneck is None or variant.bottleneck.layers == 1:
             return
         _, stride = variant.bottleneck.resolve(self.feature_shape(variant))
+        if variant.bottleneck.encoder == "pixels":
+            stride = self.input_over_code(variant)
         needed = stride.bit_length()  # a halving each, and the layer that makes the code
         if variant.bottleneck.layers < needed:
             raise ValueError(f"a stride of {stride} takes {needed} layers or more, not {variant.bottleneck.layers}")
+
+    def input_over_code(self, variant: VariantSpec) -> int:
+        """Side of the input over that of a variant's code, which an encoder of pixels halves away.
+
+        Raises:
+            ValueError: it is no power of two.
+        """
+        (rows, columns), (_, height, width) = self.dataset.size, self.code_shape(variant)
+        over = rows // height
+        if (over * height, over * width) != (rows, columns) or over.bit_count() != 1:
+            raise ValueError(f"halving {rows}x{columns} pixels never gives the {height}x{width} of the code")
+        return over
 
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a variant's split."""
@@ -190,7 +213,9 @@ def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
             "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
         )
         what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
-        line = f"{name}: after {variant.split}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
+        pixels = variant.bottleneck is not None and variant.bottleneck.encoder == "pixels"
+        where = f"in place of all up to {variant.split}" if pixels else f"after {variant.split}"
+        line = f"{name}: {where}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
         if name in edge_shares:
             line += f", {100 * edge_shares[name]:.2g}% of the arithmetic on the edge"
         lines.append(line)

@@ -24,7 +24,8 @@ from testbed.snn.survey import ANY_CLASSES, surveyed
 class Shares:
     """Multiplications of one timestep over those of the uncut network, by split and by variant.
 
-    A split has the stem and the layers up to it, a variant its encoder besides. Every element counts, spike or not.
+    A split has the stem and the layers up to it. A variant has its encoder besides, or that alone if it codes pixels.
+    Every element counts, spike or not.
     """
 
     splits: dict[str, float]
@@ -43,15 +44,20 @@ def shares(recipe: Recipe) -> Shares:
     own = isinstance(spec, OwnSpec)
     classes = surveyed(spec, data.channels, data.image_size).outputs if isinstance(spec, OwnSpec) else ANY_CLASSES
     with torch.random.fork_rng(devices=[]), nullcontext() if own else torch.device("meta"), torch.no_grad():
-        backbone = backbone_of(recipe, classes).eval()
-        frame = torch.zeros(1, 1, data.channels, *data.size)
+        backbone = backbone_of(recipe, classes)
+        frame = torch.zeros(1, 1, recipe.channels, *data.size)
         whole = _of_backbone(backbone, partial(backbone.after, ""), frame)
         splits = {split: _of_backbone(backbone, partial(backbone.until, split), frame) for split in recipe.features}
         variants = {}
         for name, variant in recipe.variants.items():
             bottleneck, spikes = bottleneck_of(recipe, variant), torch.zeros(1, 1, *recipe.feature_shape(variant))
-            encoder = 0 if bottleneck is None else multiplications(bottleneck.encoder, bottleneck.encoder, spikes)
-            variants[name] = (splits[variant.split] + encoder) / whole
+            if bottleneck is None:
+                count = splits[variant.split]
+            elif bottleneck.stem is None:
+                count = splits[variant.split] + multiplications(bottleneck.encoder, bottleneck.encoder, spikes)
+            else:
+                count = multiplications(bottleneck, nn.Sequential(bottleneck.stem, bottleneck.encoder), frame)
+            variants[name] = count / whole
     return Shares({split: count / whole for split, count in splits.items()}, variants)
 
 
@@ -72,6 +78,7 @@ def multiplications(module: nn.Module, run: Callable[[Tensor], Any], x: Tensor) 
         elif isinstance(layer, nn.Conv2d):
             count += output.numel() * layer.weight[0].numel()  # and here each output
 
+    module.eval()  # batch norm refuses to train on a single element
     hooks = [one.register_forward_hook(add) for one in module.modules()]
     try:
         run(x)

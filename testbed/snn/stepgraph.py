@@ -54,7 +54,7 @@ class _Part(nn.Module):
 
 def edge_part(network: Network) -> nn.Module:
     """Layers up to the split and the encoder; the code leaves as uint8 zeros and ones."""
-    kept, _ = network.backbone.halves(cast(str, network.split))
+    kept = [] if network.skipped() else network.backbone.halves(cast(str, network.split))[0]
     encoder = [] if network.bottleneck is None else [network.bottleneck.encoder]
     return _Part([*kept, *encoder], lambda x: network.edge(x).to(torch.uint8))
 

@@ -17,9 +17,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from testbed.data.datasets import Dataset
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.record.log import write_json
+from testbed.snn.architecture import FULL
 from testbed.snn.batches import Augmentation, Batches
 from testbed.snn.build import build
-from testbed.snn.checkpoint import FULL, SafetensorsIO, load_weights, save_weights
+from testbed.snn.checkpoint import SafetensorsIO, load_weights, save_weights
 from testbed.snn.epochs import Epochs, Keeper, Report
 from testbed.snn.network import Network
 from testbed.snn.phase import JOB_KEY, Phase

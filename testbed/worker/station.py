@@ -76,6 +76,7 @@ class Station:
             power=[] if self._sampler is None else self._sampler.capabilities,
             backbone=kit.backbone_form,
             graphs=kit.graphs,
+            runtime=kit.runtime_told,
             stages=kit.stages,
             shaping=shaping,
         )

@@ -124,6 +124,16 @@ def test_the_cell_that_saves_most_among_those_that_lose_little_stands_in_the_hea
     assert (found.cell.label, found.chosen_of) == ("accurate", 2)
 
 
+def test_an_ann_is_never_the_headline(pair, make_cell) -> None:
+    def ann(manifest: dict) -> None:
+        manifest["model"] |= {"spiking": False, "weights": "int8"}
+
+    cells = [changed(make_cell(f"ann {mode}", mode, latency_ms=1), ann) for mode in ("edge_only", "cloud_only")]
+    (found,) = headlines(measure([*pair, *cells]))
+    assert (found.cell.label, found.chosen_of) == ("co", 1)
+    assert headlines(measure([pair[0], *cells])) == []
+
+
 def test_a_metered_cloud_is_not_said_to_be_unmetered(make_cell) -> None:
     cells = [make_cell("base", "edge_only", baseline=True), make_cell("co", cloud_mw=90_000)]
     headers, rows = table(measure(cells))

@@ -11,6 +11,7 @@ from tests.bench import (
     model,
     request,
     resume,
+    runtimes,
     sampler,
     schedule,
     shaper,
@@ -22,6 +23,7 @@ from tests.bench import (
 BENCHES = {
     "boards": boards.run,
     "model": model.run,
+    "runtimes": runtimes.run,
     "link": link.run,
     "request": request.run,
     "sampler": sampler.run,

@@ -58,14 +58,15 @@ def ours(weights: str, threads: int, folder: Path) -> dict[str, object]:
     """Milliseconds of a request, and what the trial chose."""
     import numpy as np
 
+    from devices.profile import Runtime
     from testbed.runtime.backbone import Backbone
-    from testbed.runtime.onnx import OnnxGraph
+    from testbed.runtime.graph import Graph
     from testbed.runtime.trial import load
 
     chosen: dict[str, str] = {}
 
-    def graph(file: str) -> OnnxGraph:
-        found, _ = load(folder / weights / file, threads, "cpu", tried=True)
+    def graph(file: str) -> Graph:
+        found, _ = load(folder / weights / file, Runtime(provider="cpu", threads=threads), tried=True)
         chosen[file] = f"{found.threads}{' spinning' * found.spinning}"
         return found
 

@@ -119,7 +119,17 @@ def test_the_shipped_host_is_not_metered() -> None:
         (
             "provider: cpu",
             "provider: tpu",
-            ":5: runtime.provider: Invalid enum value 'tpu'; expected cpu, cuda or",
+            ":5: runtime.provider: Invalid enum value 'tpu'; expected cpu, cuda, tensorrt or torch",
+        ),
+        (
+            "provider: cpu",
+            "provider: torch",
+            ":4: runtime: Expected `device: cpu` or `device: cuda` beside `provider: torch`",
+        ),
+        (
+            "provider: cpu",
+            "provider: cpu\n  device: cuda",
+            ":6: runtime.device: Expected `device:` beside provider torch only, not cpu",
         ),
         ("{ssh: lab-pc}", "{ssh: -oProxyCommand=x}", ":3: reach.ssh: Expected `str` matching"),
         ("{ssh: lab-pc}", "nearby", ":3: reach: Invalid enum value 'nearby'; expected local or {ssh: ...}"),

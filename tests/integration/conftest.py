@@ -19,7 +19,9 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from testbed.cli.app import app
 from testbed.record.reader import Cell, read_campaign
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +144,11 @@ class Lab:
     def run(self, *arguments: str | Path, seconds: float = 150) -> Outcome:
         return self.start(*arguments).outcome(seconds)
 
+    def told(self, *arguments: str | Path) -> Outcome:
+        """A verb that ends before it starts anything, in this process: its start would take most of its time."""
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, arguments)))
+        return Outcome(done.exit_code, done.stdout, done.stderr)
+
     def nodes(self, name: str | None = None) -> list[psutil.Process]:
         """The workers (of one node), power samplers and shapers of this lab that are alive."""
         wanted = (
@@ -194,7 +201,7 @@ class Lab:
         folder: Path = self.wait_for(f"{mode} is measured", measuring)
         return folder
 
-    def wait_until_nodes_are_gone(self, seconds: float = 8) -> None:
+    def wait_until_nodes_are_gone(self, seconds: float = 30) -> None:
         self.wait_for("no worker and no sampler is left", lambda: not self.nodes(), seconds)
 
     def close(self) -> None:

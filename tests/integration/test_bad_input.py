@@ -18,9 +18,8 @@ SPLIT = {"mode": "co_inference", "model": "plain", "codec": "packed"}
 
 def refusal(lab, experiment: Path, *arguments: str) -> str:
     """The one line with which `testbed run` refuses an experiment before anything is measured."""
-    done = lab.run("run", experiment, "--results", lab.results, "--no-report", *arguments)
+    done = lab.told("run", experiment, "--results", lab.results, "--no-report", *arguments)
     assert done.code == 1, done.text
-    assert "Traceback" not in done.text
     (line,) = done.err.splitlines()
     assert line.startswith("testbed: ")
     assert not lab.campaign.exists()
@@ -119,7 +118,7 @@ def test_training_on_a_folder_that_is_not_there_is_refused(lab) -> None:
         ((), "--data PATH"),
         (("--data", str(lab.folder / "photos")), f"{lab.folder / 'photos'}: no such folder"),
     ):
-        done = lab.run("train", recipe(lab), "--results", lab.results, *arguments)
+        done = lab.told("train", recipe(lab), "--results", lab.results, *arguments)
         assert done.code == 1, done.text
         (line,) = done.err.splitlines()
         assert line.startswith("testbed: ")

@@ -13,6 +13,7 @@ from analysis.metrics.registry import METRICS
 from analysis.summary import summary_columns
 from testbed.link.codec import codec_named
 from testbed.worker.loop import PASS_STRIDE
+from tests.integration.conftest import RECIPE
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a session exports the model
 
@@ -21,13 +22,17 @@ CELLS = (
     {"mode": "cloud_only", "model": "plain"},
     {"mode": "co_inference", "model": "plain", "codec": "packed"},
     {"mode": "co_inference", "model": "coded", "codec": "packed", "exit": {"threshold": 0.9}},
+    {"mode": "edge_only", "model": "ann"},
 )
 REQUESTS = 60
+ANN = RECIPE.with_name("digits-resnet18-ann.yaml")
+MODELS = {name: {"recipe": str(RECIPE), "variant": name} for name in ("plain", "coded")}
+MODELS["ann"] = {"recipe": str(ANN), "weights": "int8"}
 
 
 def test_one_yaml_makes_records_summary_figures_and_report(lab) -> None:
     edge = lab.device("bench-edge", "emulated-orin-nano", slowdown=4)
-    experiment = lab.experiment(*CELLS, edge=edge, scenario={"requests": REQUESTS, "warmup": 2})
+    experiment = lab.experiment(*CELLS, edge=edge, models=MODELS, scenario={"requests": REQUESTS, "warmup": 2})
 
     done = lab.run("run", experiment, "--results", lab.results)
 
@@ -44,14 +49,16 @@ def test_one_yaml_makes_records_summary_figures_and_report(lab) -> None:
         assert len(list((cell.folder / "logs").glob("*.log"))) == len(cell.manifest.nodes)
         _check_requests(cell)
         _check_record(cell)
-    plain, cloud, split, coded = cells
+    plain, cloud, split, coded, ann = cells
     assert coded.requests["exit_timestep"].min() < 4  # else exits were not exercised
 
     answers = {tuple(answer) for answer in plain.requests[["sample_index", "prediction"]].to_numpy()}
     assert len(answers) == REQUESTS
     for other in (split, cloud):
         assert {tuple(answer) for answer in other.requests[["sample_index", "prediction"]].to_numpy()} == answers
-    assert (plain.requests["prediction"] == plain.requests["label"]).mean() > 0.9
+    for right in (plain, ann):
+        assert (right.requests["prediction"] == right.requests["label"]).mean() > 0.9
+    assert set(ann.requests["sample_index"]) == set(plain.requests["sample_index"])
 
     _check_summary(lab, cells)
     figures = {path.suffix for path in (lab.campaign / "figures").iterdir()}
@@ -59,7 +66,7 @@ def test_one_yaml_makes_records_summary_figures_and_report(lab) -> None:
     report = (lab.campaign / "report.html").read_text()
     assert all(cell.manifest.label in report for cell in cells)
     shown = lab.run("show", lab.campaign)
-    assert (shown.code, shown.out.count("edge-only")) == (0, 1), shown.text
+    assert (shown.code, shown.out.count("edge-only")) == (0, 2), shown.text
 
 
 def _check_requests(cell) -> None:
@@ -127,6 +134,12 @@ def _check_summary(lab, cells) -> None:
         rows = list(csv.DictReader(lines))
     assert list(rows[0]) == summary_columns(METRICS.values())
     assert len(rows) == len(cells)
+    *spiking, ann = rows
+    assert (ann["label"], ann["spiking"].lower(), ann["weights"]) == ("edge-only ANN int8", "false", "int8")
+    assert {row["spiking"].lower() for row in spiking} == {"true"}
+    assert [row["baseline"].lower() for row in rows] == ["true", *["false"] * 4]
+    assert len({row["compared_with"] for row in rows}) == 1
+    assert float(ann["energy_op_count_mj"]) > 0
     for row, cell in zip(rows, cells, strict=True):
         requests = cell.requests
         assert (row["label"], row["mode"]) == (cell.manifest.label, cell.manifest.mode)

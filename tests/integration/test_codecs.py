@@ -44,7 +44,7 @@ def test_every_codec_gives_the_same_answers_and_auto_the_fewest_bytes(lab) -> No
 def test_a_model_is_shown_with_the_entropy_of_its_code(lab) -> None:
     folder = next(path.parent for path in lab.results.glob("models/*/coded/model.yaml"))
 
-    shown = lab.run("show", folder)
+    shown = lab.told("show", folder)
 
     assert shown.code == 0, shown.text
     assert "spike" in shown.out
@@ -62,7 +62,7 @@ def test_a_model_without_spike_rates_is_named_before_anything_runs(lab) -> None:
         card = load_card(source.parent)
         write_card(folder, msgspec.structs.replace(card, code_rates=None))
 
-    done = lab.run("run", lab.experiment(CELLS[3]), "--results", lab.results, "--no-report")
+    done = lab.told("run", lab.experiment(CELLS[3]), "--results", lab.results, "--no-report")
 
     assert done.code == 1
     assert "no code_rates" in done.err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import time
 
 import psutil
 import pytest
@@ -208,10 +207,8 @@ def test_second_interrupt_stops_now(lab) -> None:
     assert running.process.poll() is None
     running.signal(signal.SIGINT)
 
-    started = time.monotonic()
     lab.wait_until_nodes_are_gone()
     done = running.outcome(40)
-    assert time.monotonic() - started < 30
     assert done.code == 130, done.text
     assert "Traceback" not in done.text
     (cell,) = lab.cells()

@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from devices.base.power import Capability, PowerRow, Rail
 from devices.machine import Machine
-from devices.profile import Profile, Runtime, Settings, SshReach
+from devices.profile import Profile, Runtime, Settings, SshReach, load_profile
 from devices.settings.applied import AppliedSettings
 from testbed.check import _remedy, check
 from testbed.errors import DeployError, LoginError, WorkerError
 from testbed.experiment.spec import Deadlines
 from testbed.orchestrator import Worker
+from testbed.probe import probe
+from testbed.worker.check import speed
 from testbed.worker.check.machine import check_data_plane, check_throttle
 from testbed.worker.check.power import power_line
+from testbed.worker.check.software import check_runtime
+from testbed.worker.check.speed import _fastest, check_speed
 from tests.fakes.board import FakeBoard
 
 ROOT = Path(__file__).parents[2]
@@ -235,3 +240,61 @@ def test_a_python_is_doubted_only_where_it_did_not_start() -> None:
     doubt = "is `python: python3.9` in the profile a Python >= 3.10?"
     assert _remedy(profile, DeployError("here: python3.9 -m testbed.worker.check failed: SyntaxError")) == doubt
     assert _remedy(profile, DeployError("here: python3.9 -m testbed.worker.check was not done after 120 s")) == ""
+
+
+def cpu(**keys: Any) -> Profile:
+    return Profile(name="node", kind="host", reach="local", runtime=Runtime(**({"provider": "cpu"} | keys)))
+
+
+def test_a_step_is_timed_on_each_runtime_and_the_fastest_is_named() -> None:
+    threads = torch.get_num_threads()
+    *steps, fastest = check_speed(cpu(provider="torch", device="cpu"), probe(4, 16))
+    torch.set_num_threads(threads)
+    took_ms = {found.what.removeprefix("step: "): float(found.seen.split()[0]) for found in steps}
+    assert list(took_ms)[:2] == ["torch on cpu", "cpu"]
+    assert steps[1].seen.endswith(" ms on 1 thread of the CPU")
+    best = min(took_ms, key=lambda name: took_ms[name])
+    assert (fastest.state, fastest.what) == ("ok", "fastest")
+    assert fastest.seen.startswith(f"{best}: {took_ms[best]:.3g} ms for a timestep")
+
+
+def test_what_is_faster_than_the_profiles_runtime_by_a_twentieth_is_what_to_set() -> None:
+    ours, faster = Runtime(provider="cpu"), Runtime(provider="torch", device="cuda")
+    found = _fastest(ours, {ours: 25.0, faster: 0.8})
+    assert found.seen.startswith("torch on cuda: 0.8 ms for a timestep")
+    assert found.seen.endswith("the profile's cpu takes 25 ms")
+    assert found.fix == "`runtime: {provider: torch, device: cuda}` in the profile"
+    assert _fastest(ours, {ours: 25.0, faster: 24.5}).fix == ""
+    assert _fastest(ours, {ours: 0.5, faster: 0.8}).fix == ""
+
+
+def test_a_gpu_that_nothing_computes_on_is_worth_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_sees_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    *_, found = check_speed(cpu(), probe(4, 16))
+    assert (found.state, found.what) == ("warning", "GPU")
+    assert "install PyTorch" in found.fix
+
+
+def test_a_runtime_that_is_there_and_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_sees_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    steps = [found for found in check_speed(cpu(), probe(4, 16)) if found.what == "step: torch on cuda"]
+    assert [found.state for found in steps] == ["ok"]
+    assert re.match(r"does not run here: runtime\.device cuda, but PyTorch .* sees no GPU; install", steps[0].seen)
+
+
+def test_an_emulated_nodes_runtimes_are_not_timed() -> None:
+    (found,) = check_speed(load_profile(EMULATED), b"")
+    assert found.seen == "not measured: times of an emulated node come from its model, not from this host"
+
+
+def test_pytorch_as_the_runtime_is_there_or_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    (found,) = check_runtime(cpu(provider="torch", device="cpu"))
+    torch.set_num_threads(threads)
+    assert (found.state, found.seen.startswith(f"torch {torch.__version__} on CPU")) == ("ok", True)
+    monkeypatch.setitem(sys.modules, "testbed.runtime.torch.graph", None)
+    (found,) = check_runtime(cpu(provider="torch", device="cpu"))
+    assert (found.state, found.seen.startswith("runtime.provider torch needs PyTorch")) == ("failed", True)
+    assert found.fix.startswith("install it (on a Jetson NVIDIA's own wheel")

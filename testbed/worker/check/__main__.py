@@ -13,6 +13,7 @@ from testbed.worker.check import machine as looks
 from testbed.worker.check.answer import CheckAnswer, CheckOrder
 from testbed.worker.check.power import check_power
 from testbed.worker.check.software import check_curve, check_python, check_runtime
+from testbed.worker.check.speed import check_speed
 
 
 def main() -> int:
@@ -26,6 +27,7 @@ def main() -> int:
     lines += check_curve()
     lines += looks.check_board(profile, machine, facts)
     lines += check_runtime(profile)
+    lines += check_speed(profile, order.probe)
     lines += check_power(profile, order.power_s)
     lines += looks.check_settings(profile, machine)
     lines += looks.check_throttle(facts)

@@ -12,9 +12,10 @@ State: TypeAlias = Literal["ok", "warning", "failed"]
 
 
 class CheckOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The profile to check, and how long to sample power."""
+    """The profile to check, the step graph that each runtime is timed with, and how long to sample power."""
 
     profile: Profile
+    probe: bytes
     power_s: float = 1.0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,7 +15,9 @@ import zmq
 
 from devices.base.providers import PROVIDERS
 from devices.profile import Profile
+from testbed.errors import ModelError
 from testbed.link.keys import without_curve
+from testbed.runtime.trial import opened
 from testbed.version import VERSION
 from testbed.worker.check.answer import CheckLine
 
@@ -50,7 +54,10 @@ def check_curve() -> Iterator[CheckLine]:
 
 
 def check_runtime(profile: Profile) -> Iterator[CheckLine]:
-    """Whether ONNX Runtime gives the provider, and it really loads."""
+    """Whether the provider is there, and really loads."""
+    if profile.runtime.provider == "torch":
+        yield _check_torch(profile)
+        return
     wanted = str(profile.runtime.provider)
     name = PROVIDERS[wanted][0]
     there = onnxruntime.get_available_providers()
@@ -72,3 +79,16 @@ def check_runtime(profile: Profile) -> Iterator[CheckLine]:
     else:
         fix = "its CUDA or TensorRT libraries do not load: run `ldconfig -p` on the node and compare the versions"
         yield CheckLine(state="failed", what="runtime", seen=f"{seen}, which is listed but does not load", fix=fix)
+
+
+def _check_torch(profile: Profile) -> CheckLine:
+    with tempfile.TemporaryDirectory(prefix="neucodex-testbed-") as folder:
+        path = Path(folder) / "identity.onnx"
+        path.write_bytes(_IDENTITY)
+        try:
+            told = opened(path, profile.runtime).told
+        except ModelError as error:
+            seen, _, fix = str(error).removeprefix(f"{path}: ").rpartition("; ")
+            return CheckLine(state="failed", what="runtime", seen=seen, fix=fix)
+    seen = f"{told['library']} on {told['device']}; the profile wants {profile.runtime.told}"
+    return CheckLine(state="ok", what="runtime", seen=seen)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from analysis.metrics import (
     waste,
 )
 from analysis.metrics.registry import measure
-from testbed.record.reader import read_cell
+from testbed.record.reader import Cell, read_cell
 from tests.analysis.measuring import value
 
 
@@ -49,6 +50,31 @@ def test_a_baseline_of_another_data_set_or_form_is_not_compared_with(make_cell, 
     manifest[block][key] = other
     path.write_text(json.dumps(manifest))
     assert measure([read_cell(base.folder), make_cell("co")])[1].baseline is None
+
+
+def of(cell: Cell, **model: Any) -> Cell:
+    """The cell with another model, of the form that its manifest would say."""
+    path = cell.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["model"] |= model
+    path.write_text(json.dumps(manifest))
+    return read_cell(cell.folder)
+
+
+def test_an_ann_is_compared_with_the_spiking_baseline_whose_form_is_nearest_and_never_the_other_way(make_cell) -> None:
+    ann = of(make_cell("ann", "edge_only", baseline=True, latency_ms=5), spiking=False, weights="int8")
+    exact = make_cell("float", "edge_only", baseline=True, latency_ms=80)
+    eight = of(make_cell("int8", "edge_only", baseline=True, latency_ms=60), weights="int8")
+    split = make_cell("co", latency_ms=20)
+
+    def compared(*cells: Cell) -> list[str]:
+        return [one.baseline.label for one in measure(list(cells)) if one.baseline]
+
+    assert compared(ann, exact, split) == ["float", "float", "float"]
+    assert compared(ann, exact, eight, split) == ["int8", "float", "int8", "float"]
+    assert compared(ann, split) == ["ann"]  # nothing else to compare an ANN with, and no spiking cell with one
+    found = measure([ann, exact])[0]
+    assert found.get(latency_speedup.METRIC).value == pytest.approx(81 / 6)
 
 
 def test_a_measured_energy_is_not_compared_with_an_emulated_one(make_cell) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.campaign.asked import Asked, read
 from testbed.data.datasets import NEEDS_NO_FILES
-from testbed.snn.artefact import weights_of
+from testbed.snn.trained import weights_of
 
 FILES = sorted((Path(__file__).parents[3] / "experiments" / "paper").glob("*.yaml"))
 DATASETS = {"cifar10", "caltech101", "cifar10_dvs", "n_caltech101"}

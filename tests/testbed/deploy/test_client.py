@@ -56,7 +56,7 @@ def test_an_upload_that_is_interrupted_closes_the_conversation(tmp_path: Path) -
             await asking
         assert process.closed
         with pytest.raises(ConnectionLost, match="board: the SSH connection was closed in the middle of an upload"):
-            await asyncio.wait_for(steward.ask("list"), 1)
+            await asyncio.wait_for(steward.ask("list"), 20)
 
     asyncio.run(scenario())
 
@@ -99,7 +99,7 @@ def test_garbage_ends_what_is_waited_for_with_an_error_that_names_the_node(said:
         with pytest.raises(
             ConnectionLost, match=r"board: the SSH connection was lost \(what its steward says cannot be"
         ):
-            await asyncio.wait_for(asking, 5)
+            await asyncio.wait_for(asking, 20)
         assert process.closed
         steward.close()
 

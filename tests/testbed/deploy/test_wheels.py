@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from packaging.requirements import Requirement
 
-from devices.profile import load_profile
+from devices.profile import Runtime, load_profile
 from testbed.deploy import wheels
 from testbed.errors import DeployError
 
@@ -92,3 +93,20 @@ def test_wheels_are_for_the_nodes_c_library_and_none_that_is_newer() -> None:
     assert ORIN.platforms()[-1] == "manylinux_2_17_aarch64"
     with pytest.raises(DeployError, match="C library"):
         wheels.Python("/usr/bin/python3", "3.12.0", "x86_64", ("", "")).platforms()
+
+
+def test_pytorch_is_never_sent_and_numpy_beside_a_nodes_own_is_one_that_it_takes() -> None:
+    assert "torch" not in wheels.MODULES
+    assert lacking(ORIN, torch="2.3.0a0+6ddf5cf85e.nv24.4") == []
+    assert lacking(ORIN, torch="2.3.0a0+6ddf5cf85e.nv24.4", onnxruntime=None, numpy=None) == [
+        "numpy<2,>=1.26",
+        "onnxruntime>=1.18",
+    ]
+
+
+def test_a_node_whose_profile_wants_pytorch_has_it_or_lacks_it() -> None:
+    profile = load_profile(ROOT / "devices" / "host.yaml")
+    wanting = msgspec.structs.replace(profile, runtime=Runtime(provider="torch", device="cuda"))
+    assert wheels.without_torch(wanting, {"torch": None})
+    assert not wheels.without_torch(wanting, {"torch": ""})  # it is there, and does not say which it is
+    assert not wheels.without_torch(profile, {"torch": None})

@@ -12,6 +12,7 @@ import pytest
 
 from devices.links.conditions import Capacity, Direction
 from testbed.drive.driven import wanted
+from tests.calm import in_a_calm_moment
 
 ROOT = Path(__file__).parents[3]
 STEPS = """\
@@ -49,19 +50,23 @@ def test_a_delay_with_jitter_has_its_normal_quantiles_and_is_never_negative():
 def test_a_link_is_driven_and_delivers_what_was_asked(tmp_path: Path):
     (tmp_path / "steps.yaml").write_text(STEPS)
     (tmp_path / "steps.csv").write_text("seconds,up_mbit_s,down_mbit_s\n0,2,4\n1,1,8\n")
-    done = link("steps.yaml", "--seconds", "2", "--json", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    asked, delivered = said["asked"], said["delivered"]
-    assert said["link"]["name"] == "steps"
-    assert asked["up_bytes_per_s"] == [250_000, 125_000]
-    assert asked["down_bytes_per_s"] == [500_000, 1_000_000]
-    for way, delay_ms in (("up", 30), ("down", 10)):
-        assert delivered[f"{way}_bytes_per_s"] == pytest.approx(asked[f"{way}_bytes_per_s"], rel=0.1)
-        assert delivered[f"{way}_mbit_s"] == pytest.approx(asked[f"{way}_mbit_s"], rel=0.05)
-        assert delay_ms - 0.5 < delivered[f"{way}_delay_p50_ms"] < delay_ms + 10
-        assert delay_ms < asked[f"{way}_delay_p50_ms"] <= asked[f"{way}_delay_p95_ms"] < delay_ms + 3
-    assert asked.keys() == delivered.keys()
+
+    def delivers() -> None:
+        done = link("steps.yaml", "--seconds", "2", "--json", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        asked, delivered = said["asked"], said["delivered"]
+        assert said["link"]["name"] == "steps"
+        assert asked["up_bytes_per_s"] == [250_000, 125_000]
+        assert asked["down_bytes_per_s"] == [500_000, 1_000_000]
+        for way, delay_ms in (("up", 30), ("down", 10)):
+            assert delivered[f"{way}_bytes_per_s"] == pytest.approx(asked[f"{way}_bytes_per_s"], rel=0.1)
+            assert delivered[f"{way}_mbit_s"] == pytest.approx(asked[f"{way}_mbit_s"], rel=0.05)
+            assert delay_ms - 0.5 < delivered[f"{way}_delay_p50_ms"] < delay_ms + 10
+            assert delay_ms < asked[f"{way}_delay_p50_ms"] <= asked[f"{way}_delay_p95_ms"] < delay_ms + 3
+        assert asked.keys() == delivered.keys()
+
+    in_a_calm_moment(delivers, tries=8)
 
 
 def test_the_tables_have_a_row_for_each_second(tmp_path: Path):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from testbed.experiment import autoschedule
-from testbed.experiment.cell import CellSpec
+from testbed.experiment.cell import CellSpec, ModelRef
 from testbed.link.messages import ExitConfig
 from testbed.snn import validation
 from tests.made import records
 
 RULE = SimpleNamespace(config=ExitConfig(policy="max_softmax", accumulate="mean", thresholds=[0.9, 0.9, 0.9]))
-MODEL = SimpleNamespace(recipe=Path("r.yaml"), variant="coded")
+MODEL = ModelRef(recipe=Path("r.yaml"), variant="coded")
 SURE, UNSURE = [9.0, 0.0], [0.1, 0.0]
 
 

@@ -409,7 +409,7 @@ def test_a_typo_is_found_at_its_own_line_wherever_sweeps_stand(sweeps, data, tmp
             "models={plan: {recipe: a.yaml, variant: b}}",
             "cells.0.model: cell edge_only names model 'plain'; models has plan",
         ),
-        ("models.plain={recipe: a.yaml}", "models.plain.variant: is missing"),
+        ("models.plain={variant: b}", "models.plain.recipe: is missing"),
         ("name=2026-02-30", "`2026-02-30` is not a value: day is out of range for month"),
         ("repeats=" + "9" * 5000, "a number of 5000 characters"),
         ("idle_s=.nan", "idle_s: Input should be a finite number (found nan)"),

@@ -16,9 +16,9 @@ def unnamed(backbone: str = "resnet18", split: str = "stage2", compression: floa
     return Unnamed(CellSpec.model_validate(CODED | spec), backbone, split, compression, link and Path(link).stem)
 
 
-def edge(backbone: str = "resnet18", weights: str = "float") -> Unnamed:
+def edge(backbone: str = "resnet18", weights: str = "float", *, spiking: bool = True) -> Unnamed:
     spec = CellSpec.model_validate({"mode": "edge_only", "model": "m"})
-    return Unnamed(spec, backbone, "stage2", 32, weights=weights)
+    return Unnamed(spec, backbone, "stage2", 32, weights=weights, spiking=spiking)
 
 
 def test_what_is_the_same_everywhere_is_not_said():
@@ -44,6 +44,17 @@ def test_backbones_and_splits_are_said_where_there_are_several():
 def test_forms_of_the_weights_are_said_where_there_are_both():
     assert labels([edge(), edge(weights="int8")]) == ["edge-only float", "edge-only int8"]
     assert labels([edge(weights="int8")]) == ["edge-only"]
+
+
+def test_an_ann_is_called_one_with_its_form_and_changes_no_other_label():
+    anns = [edge(weights=weights, spiking=False) for weights in ("int8", "float")]
+    assert labels([edge(), unnamed(), *anns]) == [
+        "edge-only",
+        "co-inference 2048x packed",
+        "edge-only ANN int8",
+        "edge-only ANN float",
+    ]
+    assert labels([edge(), edge("vgg16", "int8", spiking=False)]) == ["edge-only resnet18", "edge-only vgg16 ANN int8"]
 
 
 def test_a_window_is_said_where_there_is_one():

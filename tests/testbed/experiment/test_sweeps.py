@@ -137,13 +137,18 @@ def test_lists_that_multiply_to_millions_are_not_written_out():
     assert len(expand({"cells": cells, "exclude": [{"codec": "packed"}]}).data["cells"]) == 1001  # not silently fewer
 
 
+def missing(experiment: Experiment) -> list[CellSpec]:
+    """The baselines that spiking networks lack."""
+    return baselines.missing(experiment, {name: name for name in experiment.models})
+
+
 def test_a_baseline_is_added_for_each_recipe_that_has_none(load):
     cells = f"cells: [{SPLIT}, variant: deep}}, {{mode: cloud_only, model: v}}, {{mode: edge_only, model: v}}]"
-    (added,) = baselines.missing(load(cells))
+    (added,) = missing(load(cells))
     assert (added.mode, added.model, added.exit) == ("edge_only", "r/deep", None)
-    assert baselines.missing(load("baselines: false\n" + cells)) == []
+    assert missing(load("baselines: false\n" + cells)) == []
     with_exit = "cells: [{mode: edge_only, model: v, exit: {threshold: 0.9}}]"
-    assert [cell.model for cell in baselines.missing(load(with_exit))] == ["v"]
+    assert [cell.model for cell in missing(load(with_exit))] == ["v"]
 
 
 def test_a_model_of_8_bits_is_compared_with_a_baseline_of_8_bits(load):
@@ -152,7 +157,7 @@ def test_a_model_of_8_bits_is_compared_with_a_baseline_of_8_bits(load):
         f"cells: [{{mode: edge_only, model: r}}, {SPLIT}}}, {SPLIT.replace('model: r', 'model: q')}, variant: deep}}]"
     )
     experiment = load(cells, eight)
-    assert [cell.model for cell in baselines.missing(experiment)] == ["q/deep"]
+    assert [cell.model for cell in missing(experiment)] == ["q/deep"]
     assert [experiment.models[name].weights for name in ("r", "q/deep")] == ["float", "int8"]
 
 
@@ -207,7 +212,7 @@ def test_each_way_that_requests_arrive_has_a_baseline_of_its_own(load):
         "cells:\n  - " + SPLIT + ", scenario: {target_qps: [5, 10]}}\n"
         "  - {mode: edge_only, model: r}\n  - " + SPLIT + ", scenario: {kind: single_stream}}\n"
     )
-    added = baselines.missing(experiment)
+    added = missing(experiment)
     assert [(cell.mode, cell.scenario.kind, cell.scenario.target_qps) for cell in added] == [
         ("edge_only", "server", 10.0),
         ("edge_only", "single_stream", None),

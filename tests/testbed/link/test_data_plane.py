@@ -148,9 +148,9 @@ def test_connecting_where_nothing_listens_ends_at_the_deadline():
         endpoint = f"tcp://127.0.0.1:{held.getsockname()[1]}"
         with (
             DataClient(endpoint, None, None) as edge,
-            pytest.raises(LinkError, match=rf"{endpoint}: .* within 200 ms: nothing listens"),
+            pytest.raises(LinkError, match=rf"{endpoint}: .* within 1000 ms: nothing listens"),
         ):
-            edge.connect(Deadline(200))
+            edge.connect(Deadline(1000))
 
 
 def test_connecting_to_something_mute_ends_at_the_deadline():
@@ -160,7 +160,7 @@ def test_connecting_to_something_mute_ends_at_the_deadline():
             DataClient(endpoint, EDGE, CLOUD.public) as edge,
             pytest.raises(LinkError, match="handshake did not finish"),
         ):
-            edge.connect(Deadline(200))
+            edge.connect(Deadline(1000))
 
 
 def test_a_wrong_endpoint_is_a_link_error():
@@ -315,7 +315,7 @@ def test_what_is_sent_while_the_connection_is_down_waits_for_it_until_the_deadli
         start = time.monotonic()
         with pytest.raises(LinkTimeout, match=r"no data connection within 200 ms: the connection was lost"):
             edge.send(b"lost", Deadline(200))
-        assert 0.2 <= time.monotonic() - start < 1
+        assert 0.2 <= time.monotonic() - start < WAIT_MS / 2000
         threading.Timer(0.1, link.heal).start()
         edge.send(b"found", soon())
         assert cloud.recv()[1] == b"found"

@@ -17,6 +17,7 @@ from testbed.link.frames import Frame
 from testbed.link.kinds import Kind
 from testbed.link.server import DataServer
 from testbed.link.uplink import Uplink
+from tests.calm import Stalls, in_a_calm_moment
 
 QUESTION = frames.pack(Frame(Kind.STEP, 7, 1, payload=b"?"))
 ABOUT = (7, 1)
@@ -78,9 +79,9 @@ def test_late_answers_do_not_prolong_the_deadline() -> None:
 
     with cloud(answer) as endpoint, uplink(endpoint) as link:
         start = time.monotonic()
-        with pytest.raises(LinkTimeout, match="no reply within 200 ms"):
+        with Stalls() as stalls, pytest.raises(LinkTimeout, match="no reply within 200 ms"):
             ask(link, 200)
-        assert 0.2 <= time.monotonic() - start < 0.5
+        assert 0.2 <= time.monotonic() - start < 0.5 + stalls.longest_ms / 1000
 
 
 def test_a_renewed_connection_is_counted_on_top_of_the_one_before() -> None:
@@ -114,12 +115,12 @@ def test_a_cloud_that_is_not_there_is_an_error_and_leaves_nothing_open() -> None
         pass
     before = threading.active_count()
     with pytest.raises(LinkError, match="nothing listens"):
-        Uplink(endpoint, None, None, Deadline(100))
+        Uplink(endpoint, None, None, Deadline(1000))
     assert threading.active_count() == before
 
 
 def until(happens: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not (found := happens()) and time.monotonic() < end:
         time.sleep(0.01)
     return found
@@ -134,16 +135,20 @@ def test_a_probe_is_sent_and_its_echo_found_without_waiting_and_no_other_echo_co
 
     def answer(server: DataServer, peer: bytes, stop: threading.Event) -> None:
         asked.set()
-        may_answer.wait(5)
+        may_answer.wait(20)
         for data in (result(*ABOUT, b"late"), echo(1), echo(2)):
             server.send(peer, data)
 
     with cloud(answer) as endpoint, uplink(endpoint) as link:
         assert link.send_probe(2)
-        assert asked.wait(5)
-        start = time.monotonic()
-        assert not link.has_echo(2)
-        assert time.monotonic() - start < 0.2
+        assert asked.wait(20)
+
+        def is_told_at_once() -> None:
+            start = time.monotonic()
+            assert not link.has_echo(2)
+            assert time.monotonic() - start < 0.2
+
+        in_a_calm_moment(is_told_at_once)
         may_answer.set()
         assert until(lambda: link.has_echo(2))
         assert not link.has_echo(2)

@@ -47,7 +47,7 @@ def test_a_cloud_that_is_gone_ends_what_its_edge_waits_for(tmp_path: Path) -> No
         await asyncio.sleep(0)
         server.gone.set()
         with pytest.raises(WorkerError, match="cloud server, serving: the worker was ended by signal 9"):
-            await asyncio.wait_for(working, 5)
+            await asyncio.wait_for(working, 20)
 
     asyncio.run(play())
 

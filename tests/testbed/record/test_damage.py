@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from devices.base.power import PowerRow
 from devices.base.rowlog import RowLog
 from testbed.campaign import collect_cell
+from testbed.cli.app import app
 from testbed.errors import RecordError
 from testbed.record.layout import CellFolder
 from testbed.record.reader import read_campaign
@@ -201,12 +203,9 @@ def test_whatever_pyarrow_makes_of_a_damaged_file_is_an_error_that_names_it(tabl
 def test_each_verb_names_the_damage_in_one_line_and_shows_the_other_cells(experiment: Path, verb: str) -> None:
     cut(experiment / "bbbb/requests.parquet")
     emptied(experiment / "bbbb/clock.json")
-    done = subprocess.run(
-        [sys.executable, "-m", "testbed", verb, str(experiment)],
-        capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, [verb, str(experiment)])
     lines = done.stderr.splitlines()
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert [line for line in lines if "requests.parquet" in line or "clock.json" in line] == lines[:2], done.stderr
     assert "Traceback" not in done.stderr
     if verb == "show":

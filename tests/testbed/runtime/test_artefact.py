@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from testbed.errors import ModelError
-from testbed.runtime.artefact import ModelCard, load_card, verify, write_card
+from testbed.runtime.artefact import MODEL_SCHEMA, ModelCard, load_card, verify, write_card
 from testbed.runtime.digest import document_digest
 
 CARD = ModelCard(
@@ -89,7 +89,7 @@ def test_an_edited_card_is_refused(folder: Path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema": 5}, "schema 5 instead of 4"),
+        ({"schema": MODEL_SCHEMA + 1}, f"schema {MODEL_SCHEMA + 1} instead of {MODEL_SCHEMA}"),
         ({"typo": 1}, "typo"),
         ({"width": 0}, "width"),
         ({"width": "8"}, "width"),

@@ -45,7 +45,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
     monkeypatch.setattr(export, "write_artefact", write)
     monkeypatch.setattr(artefact, "_exported_from", lambda folder: (folder / CARD_NAME).read_text())
-    monkeypatch.setattr(artefact, "_read_weights", lambda *_: "weights.safetensors")
+    monkeypatch.setattr(artefact, "read_weights", lambda *_: "weights.safetensors")
     monkeypatch.setattr(artefact, "load", lambda *_: None)
     monkeypatch.setattr("testbed.snn.build.build", lambda *_: {})
     return done

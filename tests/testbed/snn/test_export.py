@@ -60,14 +60,21 @@ def graphs_of(parts: dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
     return {name: OnnxGraph(folder / f"{name}.onnx") for name in parts}
 
 
+def pixel_bottleneck() -> Bottleneck:
+    """From 16x16 pixels to a code of 2x4x4 in three layers, for the features of stage 2."""
+    return Bottleneck(8, 2, 2, Neuron(), layers=3, hidden=6, pixels=(3, 4))
+
+
 CODED = {"stage1": 4, "stage2.1": 8}
 """Channels where the exported networks have a bottleneck."""
 
 
-@pytest.mark.parametrize("split", ["stem", "stage2", "stage4", *CODED])  # an export takes seconds
+@pytest.mark.parametrize("split", ["stem", "stage2", "stage4", *CODED, "pixels"])  # an export takes seconds
 def test_spikes_and_logits_of_a_split_equal_spikingjelly(full, split, tmp_path):
     network = full.cut(split, Bottleneck(CODED[split], 2, 4, Neuron()) if split in CODED else None)
-    if split in CODED:
+    if split == "pixels":
+        network = full.cut("stage2", pixel_bottleneck())
+    if split not in full.backbone.segments or split in CODED:
         warm(network)
     reference = deployable(network)
     with torch.no_grad():
@@ -193,6 +200,24 @@ def test_between_two_blocks_each_half_has_its_own_block_and_its_part_of_the_bott
     assert len(edge) + len(cloud) == 17 + 2
     assert {id(stage.sn1), id(stage.sn2), id(bottleneck.encoder[-1])} < edge
     assert {id(stage.sn3), id(stage.sn4), id(bottleneck.decoder[-1])} < cloud
+
+
+def test_an_encoder_of_pixels_takes_the_place_of_all_layers_up_to_the_split(full):
+    cut = full.cut("stage2", pixel_bottleneck())
+    edge, cloud = ({id(module) for module in part(cut).modules()} for part in (edge_part, cloud_part))
+    assert not edge & {
+        id(module) for segment in ("stem", "stage1", "stage2") for module in cut.backbone.segments[segment].modules()
+    }
+    assert {id(cut.backbone.segments["stage3"]), id(cut.bottleneck.decoder[-1])} < cloud
+    with torch.no_grad():
+        code = cut.edge(direct_code(cut.current(images(2, 3)), T))
+        before = cut.cloud(code)
+        for unused in cut.skipped():
+            for parameter in unused.parameters():
+                parameter.fill_(float("nan"))
+        functional.reset_net(cut)
+        assert tuple(code.shape) == (T, 2, 2, 4, 4)
+        assert torch.equal(cut.cloud(cut.edge(direct_code(cut.current(images(2, 3)), T))), before)
 
 
 def test_the_decoders_current_takes_the_place_of_the_shortcuts(full):

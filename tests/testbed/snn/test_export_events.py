@@ -17,6 +17,7 @@ from testbed.snn.export import code_rates, write_artefact
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.recipe import Recipe
+from tests.made.runtimes import DEVICES, check_pytorch
 
 T = 6
 SIDE = 16
@@ -80,6 +81,11 @@ def exported(full: Network, coded: Network, tmp_path_factory: pytest.TempPathFac
     recipe, dataset = toy(T)
     write_artefact(recipe, "coded", recipe.variants["coded"], {"full": full, "coded": coded}, dataset, folder, {})
     return folder
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pytorch_gives_the_bits_of_onnx_runtime(exported, device, tmp_path):
+    check_pytorch(exported, [events(1, 300 + seed) for seed in range(3)], T, device, tmp_path)
 
 
 def test_spikes_of_event_frames_equal_spikingjelly_at_every_timestep(coded, exported):

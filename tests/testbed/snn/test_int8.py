@@ -24,6 +24,7 @@ from testbed.snn.int8graph import graph_form, graph_module
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.stepgraph import full_part, step_graph
+from tests.made.runtimes import DEVICES, check_pytorch
 
 T = 3
 LIF = Neuron()
@@ -63,12 +64,13 @@ def resnet() -> Network:
     return made(resnet18(4, 3, 10, LIF, "membrane"), 16)
 
 
-@pytest.fixture(scope="module", params=["stage1", "stage1.1"])
+@pytest.fixture(scope="module", params=["stage1", "stage1.1", "pixels"])
 def exported(
     request: pytest.FixtureRequest, resnet: Network, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Network, Network]:
     """The folder of a coded ResNet's graphs, and what they were exported from: the cut and the uncut network."""
-    coded = resnet.cut(request.param, Bottleneck(4, 2, 4, LIF, layers=3))
+    split, pixels = ("stage1", (3, 4)) if request.param == "pixels" else (request.param, None)
+    coded = resnet.cut(split, Bottleneck(4, 2, 4, LIF, layers=3, pixels=pixels))
     warm(coded, 16)
     cut, full = (deployed(network, "int8", samples(16), T) for network in (coded, resnet))
     folder = tmp_path_factory.mktemp("int8")
@@ -108,6 +110,11 @@ def test_the_backbone_gives_the_same_logits_step_by_step_and_all_at_once(exporte
             y, state = step.step(stem.run(image.numpy()), state)
             np.testing.assert_allclose(y[0], expected[t], atol=1e-5)
         np.testing.assert_allclose(whole.run(image.numpy()).reshape(T, -1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pytorch_gives_the_bits_of_onnx_runtime(exported, device, tmp_path):
+    check_pytorch(exported[0], [images(1, 300 + seed, 16).numpy() for seed in range(3)], T, device, tmp_path)
 
 
 def test_a_vgg_and_classical_shortcuts_have_the_form_too(tmp_path):

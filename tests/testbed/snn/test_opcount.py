@@ -8,7 +8,7 @@ from torch import nn
 
 from testbed.data.datasets import Samples
 from testbed.snn.backbones import Backbone, Head, conv_bn, resnet18, vgg16
-from testbed.snn.deployable import deployable
+from testbed.snn.deployable import deployable, deployed
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.opcount import BATCH, count_operations, count_parts
@@ -105,6 +105,21 @@ def test_energies_are_the_counts_times_the_constants_of_the_card(full):
         np.testing.assert_allclose(part.energy_compute_pj, compute, atol=1e-3)
         memory = counts.pj_per_memory_byte * np.array(part.memory_bytes)
         np.testing.assert_allclose(part.energy_memory_pj, memory, atol=1e-3)
+
+
+def test_convolutions_of_the_int8_form_have_the_price_of_8_bits_and_nothing_else_has(full):
+    pool = random_samples(20)
+    network = deployed(full, "int8", pool, T)
+    found = count_parts(network, pool, T, limit=4)[0]
+    assert found == count_parts(network, pool, T, limit=4)[0]
+    assert found.int8_macs == [0] * T
+    macs, acs, synops, in_int8 = map(np.array, (found.macs, found.acs, found.synops, found.int8_synops))
+    np.testing.assert_array_equal(in_int8, synops)  # the stem multiplies, and the classifier gets means
+    np.testing.assert_allclose(found.energy_compute_pj, 4.6 * macs + 0.9 * (acs - synops) + 0.03 * synops, atol=1e-3)
+    in_float = count_parts(network, pool, T, limit=4, int8=())[0]
+    assert (in_float.macs, in_float.acs, in_float.synops) == (found.macs, found.acs, found.synops)
+    weights = np.array(in_float.memory_bytes) - found.memory_bytes
+    np.testing.assert_array_equal(weights, 3 * synops)  # a byte for each weight that is used, and not four
 
 
 def test_twice_the_spikes_are_twice_the_synops_of_the_next_layer(clockwork):

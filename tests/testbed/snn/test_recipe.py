@@ -79,6 +79,18 @@ def test_every_reachable_code_is_as_small_as_it_says():
             {"variants": {"a": {"split": "stem", "control": True, "bottleneck": {"compression": 512}}}},
             "a control is the network without its bottleneck",
         ),
+        ({"variants": coded(channels=4, stride=4, encoder="pixels")}, "a layer for each halving and one more"),
+        (
+            {"variants": coded(channels=4, stride=4, encoder="pixels", layers=3)},
+            "a stride of 8 takes 4 layers or more, not 3",
+        ),
+        (
+            {
+                "dataset": {"name": "digits", "image_size": 33, "channels": 1},
+                "variants": coded(channels=4, stride=1, encoder="pixels", layers=5),
+            },
+            "halving 33x33 pixels never gives the 17x17 of the code",
+        ),
         ({"variants": {}}, "a spiking network needs at least one variant"),
         ({"backbone": {"neuron": "relu"}}, "a relu network has no spikes to send"),
         ({"backbone": {"neuron": "relu"}, "variants": {}}, "a relu network has no time: timesteps is 4, not 1"),

@@ -43,16 +43,21 @@ def test_shares_grow_along_the_network_and_a_block_of_stage_1_is_half_of_it(tmp_
 
 
 def test_a_variant_has_its_encoder_besides_and_the_listing_says_so(tmp_path):
-    loaded = load_recipe(
-        recipe(
-            tmp_path, {"plain": {"split": "stage1"}, "coded": {"split": "stage1.1", "bottleneck": {"compression": 512}}}
-        )
-    )
+    pixels = {"encoder": "pixels", "channels": 2, "stride": 4, "layers": 3, "hidden": 6}
+    variants: dict[str, object] = {
+        "plain": {"split": "stage1"},
+        "coded": {"split": "stage1.1", "bottleneck": {"compression": 512}},
+        "pixels": {"split": "stage1", "bottleneck": pixels},
+        "one": {"split": "stage4", "bottleneck": {"channels": 1, "stride": 4}},  # a single element
+    }
+    loaded = load_recipe(recipe(tmp_path, variants))
     found = shares(loaded)
     assert found.variants["plain"] == found.splits["stage1"]
     channels, stride = loaded.variants["coded"].bottleneck.resolve((8, 32, 32))
     encoder = (2 * stride + 1) ** 2 * 8 * channels * (32 // stride) ** 2
     stem = 9 * 8 * 32 * 32
+    path = 9 * (6 * 16 * 16 + 6 * 6 * 8 * 8 + 6 * 2 * 8 * 8)  # 3x3 kernels: stem, a layer, and the code's
+    assert found.variants["pixels"] == pytest.approx(path * found.splits["stem"] / stem)
     added = found.variants["coded"] - found.splits["stage1.1"]
     assert added == pytest.approx(encoder * found.splits["stem"] / stem)
     assert [line.rsplit(", ", 1)[1] for line in describe(loaded, found.variants)] == [

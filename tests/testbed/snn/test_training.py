@@ -228,6 +228,20 @@ def test_a_split_between_two_blocks_is_trained(tmp_path):
     assert float(log(tmp_path / "training")[-1]["validation_accuracy"]) > 0.9
 
 
+def test_a_code_of_pixels_is_trained_and_leaves_the_layers_that_it_replaces(tmp_path):
+    path = recipe_file(tmp_path, variants=["coded"])
+    document = yaml.safe_load(path.read_text())
+    document["variants"]["coded"]["bottleneck"] |= {"encoder": "pixels", "layers": 3, "hidden": 6}
+    path.write_text(yaml.safe_dump(document))
+    networks = trained(path, stripes(), tmp_path / "training")
+    assert float(log(tmp_path / "training")[-1]["validation_accuracy"]) > 0.9
+    full, coded = (networks[name].backbone for name in ("full", "coded"))
+    for unmoved in ("stem", "segments.stage1"):
+        for key, value in full.get_submodule(unmoved).state_dict().items():
+            assert torch.equal(coded.get_submodule(unmoved).state_dict()[key], value), key
+    assert not torch.equal(coded.segments["stage2"].conv1[0].weight, full.segments["stage2"].conv1[0].weight)
+
+
 def test_distillation_changes_what_is_learned(tmp_path):
     plain, distilled = (
         trained(recipe_file(tmp_path, phases=[BACKBONE, {**CODEC, **extra}]), stripes(), tmp_path / name)["coded"]

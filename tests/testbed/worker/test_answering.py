@@ -104,14 +104,14 @@ def test_what_is_given_up_says_how_much_was_missing_at_its_deadline() -> None:
 
 
 def test_a_deadline_counts_from_when_a_request_arrived() -> None:
-    edge, ago_ns = answering(Half(seconds=0.01), deadline_ms=1000), 980_000_000
+    edge, ago_ns = answering(Half(seconds=0.2), deadline_ms=2000), 1_450_000_000
     answered = edge.answer(0, 0, time.monotonic_ns() - ago_ns)
     assert_not_answered(answered, "timeout")
     row = answered.row
-    assert row.reason == f"answered {row.latency_ms - 1000:.3f} ms after its deadline of 1000 ms"
+    assert row.reason == f"answered {row.latency_ms - 2000:.3f} ms after its deadline of 2000 ms"
     assert row.queue_ms is not None
     assert row.t_arrival_ns is not None
-    assert row.queue_ms == pytest.approx(980, abs=20)
+    assert 1450 <= row.queue_ms < 2000
     assert row.queue_ms == pytest.approx((row.t_start_ns - row.t_arrival_ns) / 1e6)
     assert row.latency_ms == pytest.approx((row.t_end_ns - row.t_arrival_ns) / 1e6)
     soon = edge.answer(1, 0, time.monotonic_ns()).row
@@ -141,11 +141,11 @@ def test_the_cloud_has_what_waiting_for_its_turn_left_of_a_deadline() -> None:
     uplink = SimpleNamespace(
         place=None, spent=lambda: Wire(7, 8), send=send, end=lambda number: False, take_late=lambda: []
     )
-    edge = answering(half, deadline_ms=1000, uplink=uplink)
+    edge = answering(half, deadline_ms=10_000, uplink=uplink)
     edge.answer(0, 0)
-    edge.answer(1, 0, time.monotonic_ns() - 700_000_000)
-    assert left[0] == 1000
-    assert 0 < left[1] <= 300
+    edge.answer(1, 0, time.monotonic_ns() - 7_000_000_000)
+    assert left[0] == 10_000
+    assert 0 < left[1] <= 3000
 
 
 def test_what_arrives_when_it_begins_waits_for_nothing() -> None:
@@ -205,10 +205,10 @@ def test_the_connection_is_made_anew_once_when_the_cloud_is_lost() -> None:
 
 
 def test_a_fallback_that_is_late_itself_is_a_timeout() -> None:
-    fallback, _ = standing_by(Half(seconds=0.02))
-    answered = answering(Half(1, error=LOST[1]), by="cloud", deadline_ms=30, fallback=fallback).answer(0, 0)
+    fallback, _ = standing_by(Half(seconds=0.25))
+    answered = answering(Half(1, error=LOST[1]), by="cloud", deadline_ms=600, fallback=fallback).answer(0, 0)
     assert_not_answered(answered, "timeout")
-    assert "after its deadline of 30 ms" in str(answered.row.reason)
+    assert "after its deadline of 600 ms" in str(answered.row.reason)
 
 
 def test_an_edge_does_not_begin_what_is_late_already() -> None:

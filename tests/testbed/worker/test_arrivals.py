@@ -15,24 +15,12 @@ from testbed.record.scenario import ScenarioKind
 from testbed.worker.answering import Answered
 from testbed.worker.arrivals import Clock, poisson_ns
 from testbed.worker.loop import PASS_STRIDE, RequestLoop
+from tests.fakes.virtualclock import VirtualClock
 from tests.made import records
 
 MS = 1_000_000
 SEED = "7/0/arrivals/0"
 FIRST_OF_SEED_0 = [0, 7_972_988, 13_406_097]
-
-
-class VirtualClock(Clock):
-    """A clock that goes on when somebody waits for it."""
-
-    def __init__(self, t_ns: int = 5_000 * MS) -> None:
-        self.t_ns = t_ns
-
-    def now_ns(self) -> int:
-        return self.t_ns
-
-    def wait_until(self, t_ns: int, cancel: threading.Event) -> None:
-        self.t_ns = max(self.t_ns, t_ns)
 
 
 class Edge:

@@ -80,12 +80,12 @@ class Cloud:
         self.serving.stop()
 
     def event(self) -> tuple[str, dict[str, Any]]:
-        return self.events.get(timeout=5)
+        return self.events.get(timeout=20)
 
 
 def test_a_frame_is_answered_with_the_time_it_took() -> None:
     with Cloud(Server(STEP)) as cloud:
-        answer = cloud.server.sent.get(timeout=5)
+        answer = cloud.server.sent.get(timeout=20)
         assert (answer.kind, answer.request, answer.timestep) == (Kind.RESULT, 7, 1)
         duration_ns, logits = frames.unpack_result(answer.payload, 2)
         assert duration_ns > 0
@@ -96,7 +96,7 @@ def test_a_frame_is_answered_with_the_time_it_took() -> None:
 
 def test_an_end_is_handed_on_and_not_answered() -> None:
     with Cloud(Server(frames.pack(Frame(Kind.END, 9)), STEP)) as cloud:
-        assert cloud.server.sent.get(timeout=5).request == 7
+        assert cloud.server.sent.get(timeout=20).request == 7
     assert cloud.half.ended == [9]
 
 
@@ -106,18 +106,18 @@ def test_what_is_of_a_request_that_has_ended_is_dropped_before_its_end_and_after
 
     end = frames.pack(Frame(Kind.END, 3))
     with Cloud(Server(step(3, 2), step(3, 3), end, step(4, 0), step(3, 4), step(4, 1))) as cloud:
-        answered = [cloud.server.sent.get(timeout=5) for _ in range(2)]
+        answered = [cloud.server.sent.get(timeout=20) for _ in range(2)]
     assert [(frame.request, frame.timestep) for frame in answered] == [(4, 0), (4, 1)]
     assert cloud.half.ended == [3]
     assert cloud.serving.dropped == 3
     assert cloud.events.empty()
     with Cloud(Server(end, step(3, 0))) as cloud:  # the same number again is another request
-        assert cloud.server.sent.get(timeout=5).timestep == 0
+        assert cloud.server.sent.get(timeout=20).timestep == 0
 
 
 def test_an_error_of_the_link_is_refused_and_is_no_fault() -> None:
     with Cloud(Server(STEP), LinkError("not so")) as cloud:
-        answer = cloud.server.sent.get(timeout=5)
+        answer = cloud.server.sent.get(timeout=20)
         assert (answer.kind, frames.unpack_reason(answer.payload)) == (Kind.REFUSED, "not so")
         assert cloud.event() == (
             "frame_refused",
@@ -128,7 +128,7 @@ def test_an_error_of_the_link_is_refused_and_is_no_fault() -> None:
 
 def test_a_peer_that_sends_nonsense_without_end_is_told_of_ever_less() -> None:
     with Cloud(Server(*[b"nonsense"] * 300, STEP)) as cloud:
-        assert cloud.server.sent.get(timeout=5).kind is Kind.RESULT  # the last one was reached
+        assert cloud.server.sent.get(timeout=20).kind is Kind.RESULT  # the last one was reached
         told = []
         while not cloud.events.empty():
             told.append(cloud.event())
@@ -140,7 +140,7 @@ def test_a_peer_that_sends_nonsense_without_end_is_told_of_ever_less() -> None:
 
 def test_an_unexpected_error_is_refused_recorded_and_reported_and_the_next_frame_answered(capsys) -> None:
     with Cloud(Server(STEP, STEP), KeyError("spikes")) as cloud:
-        answers = [cloud.server.sent.get(timeout=5) for _ in range(2)]
+        answers = [cloud.server.sent.get(timeout=20) for _ in range(2)]
         assert [answer.kind for answer in answers] == [Kind.REFUSED, Kind.REFUSED]
         assert [cloud.event()[0] for _ in range(2)] == ["data_plane_failed", "frame_refused"]
     assert cloud.faults == ["the cloud's data plane failed in answering a frame: KeyError: 'spikes'"]
@@ -163,7 +163,7 @@ def test_a_refusal_that_cannot_be_sent_is_reported_and_the_next_frame_answered(c
     server.send_fails = OSError("no route")
     with Cloud(server) as cloud:
         # Sending the answer fails, which is refused; the next one is answered.
-        assert server.sent.get(timeout=5).kind is Kind.REFUSED
-        assert server.sent.get(timeout=5).kind is Kind.RESULT
+        assert server.sent.get(timeout=20).kind is Kind.REFUSED
+        assert server.sent.get(timeout=20).kind is Kind.RESULT
     assert "OSError: no route" in str(cloud.serving.fault)
     assert "Traceback" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from testbed.link.shaping.available import has_net_admin, unable
 from testbed.link.shaping.kernel import KernelShaper
 from testbed.link.shaping.options import Flow
 from testbed.link.shaping.shaper import Disturbance
+from tests.calm import in_a_calm_moment
 from tests.fakes.wire import Namespace, Wire, why_not
 
 ROOT = Path(__file__).parents[4]
@@ -49,15 +50,19 @@ def steady(mbit_s: float) -> Direction:
     return Direction(capacity=Capacity(ms=[0, 1000], bytes=[0, round(125_000 * mbit_s)]))
 
 
+@pytest.fixture(scope="module")
+def reasons() -> list[str]:
+    """Why this kernel cannot."""
+    with contextlib.closing(Wire()) as made, made.edge.inside():
+        return unable(Machine(), [Flow("10.9.0.2", PORT, True, steady(1))])
+
+
 @pytest.fixture
-def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reasons: list[str]) -> Iterator[Wire]:
+    if reasons:
+        pytest.skip("; ".join(reasons))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     made = Wire()
-    with made.edge.inside():
-        reasons = unable(Machine(), [Flow("10.9.0.2", PORT, True, steady(1))])
-    if reasons:
-        made.close()
-        pytest.skip("; ".join(reasons))
     yield made
     made.close()
 
@@ -129,20 +134,32 @@ def test_the_rate_is_the_one_that_was_asked_for(wire: Wire, mbit_s: float, addre
     with shaped(wire, steady(mbit_s), address) as shaper, Stream(wire, PORT, address=address) as stream:
         assert shaper.interfaces == ["wire"]
         stream.mbit_s(0.2)
-        assert stream.mbit_s(1.0) == pytest.approx(mbit_s, rel=0.15)
+
+        def is_the_one() -> None:
+            assert stream.mbit_s(1.0) == pytest.approx(mbit_s, rel=0.15)
+
+        in_a_calm_moment(is_the_one)
         with wire.edge.inside():
             shaper.check()
 
 
 def test_ssh_and_other_ports_are_not_shaped(wire: Wire) -> None:
     with shaped(wire, steady(0.1)), Stream(wire, PORT), Stream(wire, SSH) as ssh:
-        assert ssh.mbit_s(0.3) > 20
+
+        def is_free() -> None:
+            assert ssh.mbit_s(0.3) > 20
+
+        in_a_calm_moment(is_free)
 
 
 def test_another_peers_data_is_not_shaped(wire: Wire) -> None:
     wire.cloud.run("ip addr add 10.9.0.3/24 dev wire")
     with shaped(wire, steady(0.1)), Stream(wire, PORT, address="10.9.0.3") as other:
-        assert other.mbit_s(0.3) > 20
+
+        def is_free() -> None:
+            assert other.mbit_s(0.3) > 20
+
+        in_a_calm_moment(is_free)
 
 
 def test_the_cloud_shapes_what_leaves_from_its_port(wire: Wire) -> None:
@@ -164,40 +181,58 @@ def test_the_cloud_shapes_what_leaves_from_its_port(wire: Wire) -> None:
 def test_loopback_is_shaped_too(wire: Wire) -> None:
     with shaped(wire, steady(20.0), "127.0.0.1"), Stream(wire, PORT, wire.edge, "127.0.0.1") as stream:
         stream.mbit_s(0.3)
-        # Its packets are 64 KB.
-        assert stream.mbit_s(1.5) == pytest.approx(20 * IP_SHARE, rel=0.25)
+
+        def is_shaped() -> None:
+            # Its packets are 64 KB.
+            assert stream.mbit_s(1.5) == pytest.approx(20 * IP_SHARE, rel=0.25)
+
+        in_a_calm_moment(is_shaped)
 
 
 def test_a_trace_is_followed_from_arm_on_and_begins_anew_at_its_end(wire: Wire) -> None:
     trace = Capacity(ms=[0, 500, 1000], bytes=[0, 500_000, 550_000])
     with shaped(wire, Direction(capacity=trace)) as shaper, Stream(wire, PORT) as stream:
         stream.arrived.wait(5)
-        shaper.arm()
-        fast, slow, again = (stream.mbit_s(0.5) for _ in range(3))
-    assert fast == pytest.approx(8.0, rel=0.3)
-    assert slow < 2.5
-    assert again == pytest.approx(8.0, rel=0.3)
+
+        def is_followed() -> None:
+            shaper.arm()
+            fast, slow, again = (stream.mbit_s(0.5) for _ in range(3))
+            assert fast == pytest.approx(8.0, rel=0.3)
+            assert slow < 2.5
+            assert again == pytest.approx(8.0, rel=0.3)
+
+        in_a_calm_moment(is_followed)
 
 
 def test_while_the_link_is_down_nothing_passes_and_what_waited_goes_on_at_once(wire: Wire) -> None:
     with shaped(wire, steady(5.0)) as shaper, Stream(wire, PORT) as stream:
         stream.mbit_s(0.2)
         shaper.disturb(Disturbance(down=True))
-        time.sleep(0.1)  # what was on its way arrives
-        assert stream.mbit_s(0.4) == 0
+
+        def nothing_passes() -> None:
+            assert stream.mbit_s(0.3) == 0  # but what was on its way, at first
+
+        in_a_calm_moment(nothing_passes)
         stream.arrived.clear()
         shaper.disturb(Disturbance())
-        assert stream.arrived.wait(1)
-        assert stream.mbit_s(1.0) > 3
+        assert stream.arrived.wait(5)
+
+        def it_goes_on() -> None:
+            assert stream.mbit_s(1.0) > 3
+
+        in_a_calm_moment(it_goes_on)
 
 
 def test_a_rate_drop_lasts_until_the_next_disturbance(wire: Wire) -> None:
     with shaped(wire, steady(10.0)) as shaper, Stream(wire, PORT) as stream:
         stream.mbit_s(0.2)
-        shaper.disturb(Disturbance(rate=0.2))
-        assert stream.mbit_s(0.7) == pytest.approx(2.0, rel=0.3)
-        shaper.disturb(Disturbance())
-        assert stream.mbit_s(0.7) == pytest.approx(10.0, rel=0.3)
+        for share, mbit_s in ((0.2, 2.0), (None, 10.0)):
+            shaper.disturb(Disturbance() if share is None else Disturbance(rate=share))
+
+            def lasts(mbit_s: float = mbit_s) -> None:
+                assert stream.mbit_s(0.7) == pytest.approx(mbit_s, rel=0.3)
+
+            in_a_calm_moment(lasts)
 
 
 def test_a_link_with_delay_is_shaped_or_the_missing_module_named(wire: Wire) -> None:
@@ -213,8 +248,8 @@ def test_a_link_with_delay_is_shaped_or_the_missing_module_named(wire: Wire) -> 
     else:
         with shaped(wire, direction), Stream(wire, PORT) as stream:
             start = time.monotonic()
-            stream.arrived.wait(1)
-            assert 0.015 < time.monotonic() - start < 0.5
+            assert stream.arrived.wait(5)
+            assert time.monotonic() - start > 0.015
 
 
 def test_a_killed_worker_leaves_it_to_the_next_contact(wire: Wire) -> None:
@@ -268,9 +303,13 @@ def test_two_flows_of_one_interface_have_a_rate_each(wire: Wire) -> None:
     try:
         with Stream(wire, PORT) as slow, Stream(wire, PORT, address="10.9.0.3") as fast:
             slow.mbit_s(0.2)
-            before, rate = slow.had, fast.mbit_s(1.0)
-            assert rate == pytest.approx(8.0, rel=0.2)
-            assert 8e-6 * (slow.had - before) / IP_SHARE == pytest.approx(2.0, rel=0.2)
+
+            def each_has_its_own() -> None:
+                before, rate = slow.had, fast.mbit_s(1.0)
+                assert rate == pytest.approx(8.0, rel=0.2)
+                assert 8e-6 * (slow.had - before) / IP_SHARE == pytest.approx(2.0, rel=0.2)
+
+            in_a_calm_moment(each_has_its_own)
     finally:
         with wire.edge.inside():
             shaper.close()

@@ -1,0 +1,84 @@
+"""A recipe's trained weights: where they lie, what they are known by, and how they come into its networks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.data.datasets import Dataset
+from testbed.errors import ModelError
+from testbed.runtime.digest import file_digest
+from testbed.snn.architecture import FULL
+from testbed.snn.pair_spec import PairSpec
+from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+
+if TYPE_CHECKING:
+    from testbed.snn.network import Network
+
+
+def ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint: Path) -> None:
+    """Put what was trained beside the recipe: whole, or packed where the name says so."""
+    from testbed.snn import packed
+
+    if target.suffix != packed.SUFFIX:
+        target.write_bytes(checkpoint.read_bytes())
+        return
+    kept = {name: network for name, network in networks.items() if network.has_own_weights}
+    packed.pack({name: packed.coarsened(network) for name, network in kept.items()}, recipe, target)
+
+
+def teacher_of(recipe_path: Path, recipe: Recipe, models: Path, dataset: Dataset) -> Network | None:
+    """The trained network of the recipe that this one learns from, if there is one.
+
+    Raises:
+        ModelError: it is not trained yet, or knows other classes or inputs.
+    """
+    if recipe.training.teacher is None:
+        return None
+    from testbed.snn.build import build
+
+    path = Path(os.path.normpath(recipe_path.parent / recipe.training.teacher))
+    teacher = load_recipe(path)
+    if teacher.spiking or teacher.dataset != recipe.dataset:
+        raise ModelError(f"{recipe_path}: {path} cannot teach it: a teacher is a relu network on the same data set")
+    if not weights_of(path, teacher, models).exists():
+        raise ModelError(f"{recipe_path}: its teacher is not trained yet; first: testbed train {path}")
+    networks = build(teacher, dataset)
+    read_weights(path, teacher, models, networks)
+    return networks[FULL]
+
+
+def weights_of(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
+    """Where a recipe's trained weights lie, or will lie."""
+    if isinstance(recipe.backbone, PairSpec):
+        return recipe.backbone.edge.path
+    if recipe.weights is not None and not recipe.training.phases:
+        return recipe.weights.path
+    if recipe.checkpoint is not None:
+        return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
+    return models / recipe.name / "training" / "checkpoint.safetensors"
+
+
+def weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | None:
+    """What an artefact is made from: the recipe and the weights; None where there are no weights."""
+    path = weights_of(recipe_path, recipe, models)
+    return f"{recipe_digest(recipe)[:16]}-{file_digest(path)[:16]}" if path.exists() else None
+
+
+def read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
+    """Put trained weights into a recipe's untrained networks; returns the name of their file.
+
+    Raises:
+        ModelError: they are not there, are damaged, or of another recipe.
+    """
+    from testbed.snn import packed
+    from testbed.snn.checkpoint import load_checkpoint
+
+    path = weights_of(recipe_path, recipe, models)
+    if not path.exists():
+        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
+    if not recipe.training.phases:  # the networks were built with them
+        return path.name
+    (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)
+    return path.name
