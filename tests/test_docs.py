@@ -75,6 +75,14 @@ def test_the_readme_shows_the_numbers_of_the_reference():
         assert row["mean payload up [B]"].removesuffix(".0") == reference["mean payload up [B]"].removesuffix(".0")
 
 
+def test_the_readme_shows_the_headline_of_the_reference_campaign():
+    folder = ROOT / "results" / "reference" / "cifar10-resnet18" / "tables"
+    columns = ("paper", "here", "95% interval")
+    measured = {row["quantity"]: [row[name] for name in columns] for row in table(folder / "headline.md", "data set")}
+    shown = {row["quantity"]: [row[name] for name in columns] for row in table(ROOT / "README.md", "quantity")}
+    assert shown == measured
+
+
 def test_the_table_of_radios_says_what_the_radios_are():
     rows = table(ROOT / "docs" / "links.md", "technology")
     told = {

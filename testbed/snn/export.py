@@ -187,7 +187,10 @@ def write_artefact(
             compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
                 "full": accuracy,
-                "split": accuracy_per_timestep(network, some, recipe.timesteps),
+                # Cut without a bottleneck it is the same network.
+                "split": accuracy
+                if network.bottleneck is None
+                else accuracy_per_timestep(network, some, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
             op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),

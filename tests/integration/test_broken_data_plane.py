@@ -77,7 +77,7 @@ def broken(lab):
 def test_a_lost_connection_costs_one_request_and_the_rest_of_the_repeat_is_measured(broken) -> None:
     cloud = broken.device("bench-cloud", data_port=PORT)
     experiment = broken.experiment({"mode": "cutting", "model": "plain", "codec": "packed"}, cloud=cloud)
-    done = broken.run("run", experiment, "--results", broken.results)
+    done = broken.run("run", experiment, "--results", broken.results, "--no-report")
     (cell,) = broken.cells()
     assert cell.status.state == "complete", done.text
     requests = cell.requests.set_index("request_id")
@@ -94,7 +94,7 @@ def test_a_lost_connection_costs_one_request_and_the_rest_of_the_repeat_is_measu
 def test_a_cloud_that_fails_ends_its_repeat_at_once_with_its_reason(broken) -> None:
     cell = {"mode": "breaking", "model": "plain", "codec": "packed"}
     experiment = broken.experiment(cell, scenario={"requests": 2000, "warmup": 1})
-    done = broken.run("run", experiment, "--results", broken.results)
+    done = broken.run("run", experiment, "--results", broken.results, "--no-report")
     assert done.code == 1, done.text
     (cell,) = broken.cells()
     assert cell.status.state == "failed"

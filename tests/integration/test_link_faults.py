@@ -41,7 +41,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator
         link="near.yaml",
         scenario={"requests": REQUESTS, "warmup": 3, "timeout_ms": 1000},
     )
-    outcome = lab.run("run", experiment)
+    outcome = lab.run("run", experiment, "--no-report")
     named = {cell.manifest.label.rpartition(", ")[2]: cell for cell in lab.cells()}
     yield outcome, named
     lab.close()

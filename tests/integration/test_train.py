@@ -126,14 +126,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_one_process_trains_and_ends_with_the_artefact(room):
+def test_one_process_trains(room):
+    """With its artefact, test_own_network.py has one."""
+    room.recipe_of(ANN)
     out = ended(room.start(TESTBED, *TRAIN, "--devices", "1"))
-    assert "coded: after stage1, 4x8x8 spikes, sends a code of 1x8x8 bits: 128x" in out
-    assert_trained(room)
+    assert out.count("full, backbone: epoch 2/2") == 1
+    assert [row["epoch"] for row in room.rows()] == ["1", "2"]
 
 
-def test_two_processes_share_every_batch_and_write_once(room):
+def test_two_processes_share_every_batch_and_write_the_artefact_once(room):
     out = ended(room.start(TESTBED, *TRAIN, "--devices", "2"))
+    assert out.count("coded: after stage1, 4x8x8 spikes, sends a code of 1x8x8 bits: 128x") == 1
     assert out.count("sends a code of") == 1
     assert_trained(room)
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
 RECIPE = ROOT / "experiments" / "train" / "quickstart.yaml"
 ONE = (
-    "cells=[{mode: edge_only, model: plain}, {mode: co_inference, model: coded, codec: packed, exit: {threshold: 0.8}}]"
+    "cells=[{mode: edge_only, model: coded}, {mode: co_inference, model: coded, codec: packed, exit: {threshold: 0.8}}]"
 )
 SIZE = ("repeats=3", "scenario={requests: 180, warmup: 10}", "idle_s=0.5")
 
@@ -129,7 +129,7 @@ def test_how_much_is_measured_is_not_sure_where_a_cell_is_unknown_and_the_folder
 
 def test_the_plan_in_words(exported: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["testbed", "plan", "quickstart.yaml"])
-    both = "cells=[{mode: edge_only, model: plain}, {mode: edge_only, model: plain, exit: {calibrate: {drop: 1}}}]"
+    both = "cells=[{mode: edge_only, model: coded}, {mode: edge_only, model: coded, exit: {calibrate: {drop: 1}}}]"
     plan_verb([QUICKSTART], [both, *SIZE, "repeats=2"], results=exported)
     said = capsys.readouterr().out.splitlines()
     end = [line.strip() for line in said[-6:]]
@@ -157,9 +157,9 @@ def test_several_experiments_are_planned_together_and_a_wrong_one_is_said(
 
 
 def test_a_guess_takes_the_link_into_account(tmp_path: Path) -> None:
-    co = "mode: co_inference, model:"
+    co, plain = "mode: co_inference, model:", f"models.plain={{recipe: {RECIPE}, variant: plain}}"
     each = (
-        "{mode: edge_only, model: plain}",
+        "{mode: edge_only, model: coded}",
         f"{{{co} plain, codec: float32}}",
         f"{{{co} plain, codec: packed}}",
         f"{{{co} coded, codec: packed}}",
@@ -169,7 +169,7 @@ def test_a_guess_takes_the_link_into_account(tmp_path: Path) -> None:
         told = look_ahead(
             QUICKSTART,
             tmp_path,
-            overrides=(*SIZE, f"cells=[{', '.join(each)}]", *overrides),
+            overrides=(*SIZE, plain, f"cells=[{', '.join(each)}]", *overrides),
         )
         return [cell.repeat.seconds for cell in told.cells]
 
