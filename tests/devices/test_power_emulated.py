@@ -104,6 +104,23 @@ def test_no_energy_is_lost_however_irregular_the_reads(
     assert read_mj == pytest.approx(truth_mj, rel=1e-9, abs=1e-4)  # each change of the radio is kept in whole nJ
 
 
+def test_a_reading_that_is_held_up_in_the_middle_is_of_one_moment(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "activity")
+    bench.run(Activity.CPU, 10 * MS)
+
+    def held_up() -> int:
+        bench.source._clock = lambda: bench.now_ns  # noqa: SLF001
+        bench.run(Activity.IDLE, 90 * MS)  # after the record was read, and before the clock
+        return bench.now_ns
+
+    bench.source._clock = held_up  # noqa: SLF001
+    samples = bench.source.read()
+    bench.run(Activity.IDLE, 10 * MS)
+    samples += bench.source.read()
+    bench.close()
+    assert [sample.mw for sample in samples] == [pytest.approx(0.1 * MW[Activity.CPU] + 0.9 * MW[Activity.IDLE]), 1000]
+
+
 def test_no_time_gives_no_sample(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "activity")
     assert bench.source.read() == []

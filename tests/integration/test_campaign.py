@@ -92,7 +92,7 @@ def _check_requests(cell) -> None:
         "edge_only": 0,
         "cloud_only": prod(model.input_shape),
         "co_inference": requests["exit_timestep"]
-        * codec_named(config.codec or "packed").payload_bytes(tuple(model.code_shape)),
+        * codec_named(config.codec or "packed").payload_bytes(tuple(model.code_shape or ())),
     }[config.mode]
     assert (requests["payload_up_bytes"] == expected).all()
     if config.mode == "edge_only":

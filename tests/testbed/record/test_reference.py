@@ -11,7 +11,17 @@ from testbed.record.layout import ResultsFolder
 from testbed.record.reader import read_cell
 
 REFERENCE = ResultsFolder(Path(__file__).parents[3] / "results" / "reference")
-NAMES = ("cifar10-resnet18", "large-input", "link-sweep", "lte-trace", "outage", "quickstart", "schedules")
+NAMES = (
+    "cifar10-resnet18",
+    "gpu-cloud",
+    "gpu-cloud-cpu",
+    "large-input",
+    "link-sweep",
+    "lte-trace",
+    "outage",
+    "quickstart",
+    "schedules",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

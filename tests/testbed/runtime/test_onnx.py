@@ -205,6 +205,25 @@ def test_a_provider_that_does_not_start_is_an_error_and_not_the_cpu(
         OnnxGraph(doubler.path, provider="cuda")
 
 
+def test_a_gpu_computes_without_tf32_and_without_transformed_convolutions(
+    doubler: OnnxGraph, monkeypatch: pytest.MonkeyPatch
+):
+    """Sums of the grid are exact in any order, but not in ten bits, nor off the grid."""
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def session(path: str, options: object, providers: list[tuple[str, dict[str, str]]]) -> None:
+        asked.extend(providers)
+        raise RuntimeError("seen enough")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS["tensorrt"]))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    for provider in ("cuda", "tensorrt"):
+        with pytest.raises(ModelError, match="cannot be loaded: seen enough"):
+            OnnxGraph(doubler.path, provider=provider)
+    cuda = ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"})
+    assert asked == [cuda, ("TensorrtExecutionProvider", {}), cuda]
+
+
 def test_the_provider_asked_for_is_the_one_that_runs(doubler: OnnxGraph):
     assert doubler.providers == ["CPUExecutionProvider"]
 

@@ -20,6 +20,7 @@ from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
 from testbed.snn.epochs import Keeper
 from testbed.snn.losses import bits_per_element, rate_distance
 from testbed.snn.network import Network
+from testbed.snn.phase import Phase
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
 from testbed.snn.training import train
@@ -233,6 +234,12 @@ def test_a_code_of_pixels_is_trained_and_leaves_the_layers_that_it_replaces(tmp_
     document = yaml.safe_load(path.read_text())
     document["variants"]["coded"]["bottleneck"] |= {"encoder": "pixels", "layers": 3, "hidden": 6}
     path.write_text(yaml.safe_dump(document))
+    recipe = load_recipe(path)
+    network = build(recipe, stripes())["coded"]
+    Phase(recipe, recipe.training.phases[-1], network, None, 0)
+    # Processes that train together would wait for gradients that never come.
+    assert not any(parameter.requires_grad for layer in network.skipped() for parameter in layer.parameters())
+    assert all(parameter.requires_grad for parameter in network.backbone.segments["stage2"].parameters())
     networks = trained(path, stripes(), tmp_path / "training")
     assert float(log(tmp_path / "training")[-1]["validation_accuracy"]) > 0.9
     full, coded = (networks[name].backbone for name in ("full", "coded"))
