@@ -164,11 +164,16 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the tool from advising on standard error to simplify a graph that is simple already."""
-    root = logging.getLogger()
+    """Keep the tool from advising on standard error to simplify a graph that is simple already.
+
+    It speaks through the root logger, which would then get a handler for good and repeat what others say.
+    """
+    root, nowhere = logging.getLogger(), logging.NullHandler()
     before = root.level
     root.setLevel(logging.ERROR)
+    root.addHandler(nowhere)
     try:
         yield
     finally:
+        root.removeHandler(nowhere)
         root.setLevel(before)
