@@ -138,13 +138,16 @@ def test_power_cut_right_after_the_deployment_leaves_everything_whole(bench, lab
 def test_cells_of_the_quickstart_with_it_as_edge_answer_bit_for_bit_as_on_x86(bench, lab) -> None:
     # On the path as it is: an emulated processor is too slow for the 2 ms that a link may be off.
     changes = ["repeats=1", "scenario.requests=20", "scenario.warmup=2", "link=none"]
-    changes.append(f"models.coded.recipe={RECIPE}")  # a network that is exported already
+    # A network that is exported already, and no ANN: its sums are not exact, so they have other last bits elsewhere.
+    spiking = [cell for cell in yaml.safe_load(QUICKSTART.read_text())["cells"] if cell["model"] == "coded"]
+    changes.append(f"models={json.dumps({'coded': {'recipe': str(RECIPE), 'variant': 'coded'}})}")
+    changes.append(f"cells={json.dumps(spiking)}")
     words = [word for change in changes for word in ("--set", change)]
 
     on_arm = bench.run(QUICKSTART, bench.edge, *words)
     on_x86 = bench.run(QUICKSTART, lab.device("x86-edge"), *words)
 
-    assert len(on_arm) == len(yaml.safe_load(QUICKSTART.read_text())["cells"])
+    assert len(on_arm) == len(spiking)
     assert list(on_arm) == list(on_x86)
     for label, cell in on_arm.items():
         (edge,) = cell.manifest.role("edge")

@@ -32,6 +32,7 @@ ROOT = os.geteuid() == 0
 ROOT_FOLDER = Path(__file__).parents[2]
 QUICKSTART = ROOT_FOLDER / "experiments" / "quickstart.yaml"
 RECIPE = ROOT_FOLDER / "experiments" / "train" / "digits-resnet18.yaml"
+ANN = ROOT_FOLDER / "experiments" / "train" / "digits-resnet18-ann.yaml"
 PLUGINS = ("lab_codec.py", "lab_policy.py", "lab_power.py")
 """Of docs/extending.md."""
 
@@ -160,7 +161,7 @@ def test_cells_of_the_quickstart_run_across_two_nodes(bench, lab) -> None:
     edge, cloud = bench.device(bench.nodes.edge), bench.device(bench.nodes.cloud)
     # On the path as it is: links are tried elsewhere, and this path is as fast as its busy host lets it be.
     changes = ["repeats=1", "scenario.requests=60", "link=none"]
-    changes.append(f"models.coded.recipe={RECIPE}")  # a network that is exported already
+    changes += [f"models.coded.recipe={RECIPE}", f"models.ann.recipe={ANN}"]  # the first is exported already
     words = [word for change in changes for word in ("--set", change)]
 
     done = lab.run("run", QUICKSTART, "--edge", edge, "--cloud", cloud, "--results", lab.results, *words)

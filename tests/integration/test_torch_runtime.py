@@ -27,9 +27,9 @@ def test_a_campaign_on_pytorch_has_the_logits_of_onnx_runtime_and_says_what_comp
         for repeat in record.repeats.values():
             assert repeat.loaded.runtime == {"library": f"torch {torch.__version__}", "device": "CPU"}
 
-    artefact = lab.results / "models" / "quickstart" / "coded"
+    artefact = lab.results / "models" / "digits-resnet18" / "coded"
     stem, edge_step, cloud_step = (OnnxGraph(artefact / f"{name}.onnx") for name in ("stem", "edge", "cloud"))
-    bundle = load_bundle(next((lab.results / "bundles").glob("quickstart-*")))
+    bundle = load_bundle(next((lab.results / "bundles").glob("digits-resnet18-*")))
     requests = measured.requests.set_index("request_id")
     assert (requests["outcome"] == "ok").all()
     for request, rows in measured.timesteps.groupby("request_id"):
