@@ -3,7 +3,7 @@
 A backbone is a stateless stem (convolution and batch norm: with direct coding its output is the same
 at every timestep) followed by named segments with LIF state and a linear head. Every segment ends in a
 spiking neuron or in max pooling of spikes (a logical or), so what crosses a split is binary. A `Stage` can be cut
-within as well (docs/decisions/0020-splits-within-a-stage.md).
+within as well (docs/decisions/0022-splits-within-a-stage.md).
 
 SpikingJelly's own builders are for ImageNet: a 7x7 stem with stride 2 and pooling, and for VGG a head of
 134 million parameters. 32x32 images need the 3x3 CIFAR stem of He et al. 2016 (arXiv 1512.03385, section 4.2).

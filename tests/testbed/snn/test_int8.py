@@ -64,18 +64,41 @@ def resnet() -> Network:
     return made(resnet18(4, 3, 10, LIF, "membrane"), 16)
 
 
+Exported = tuple[Path, Network, Network]
+"""The folder of a coded ResNet's graphs, and what they were exported from: the cut and the uncut network."""
+
+
+@pytest.fixture(scope="module")
+def uncut(resnet: Network) -> Network:
+    return deployed(resnet, "int8", samples(16), T)
+
+
+def cut_at(split: str, resnet: Network, uncut: Network, folder: Path, like: Path | None = None) -> Exported:
+    pixels = (3, 4) if split == "pixels" else None
+    coded = resnet.cut("stage1" if pixels else split, Bottleneck(4, 2, 4, LIF, layers=3, pixels=pixels))
+    warm(coded, 16)
+    cut = deployed(coded, "int8", samples(16), T)
+    export_network(cut, uncut, T, images(1, 0, 16), folder, like)
+    return folder, cut, uncut
+
+
+@pytest.fixture(scope="module")
+def whole(resnet: Network, uncut: Network, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return cut_at("stage1", resnet, uncut, tmp_path_factory.mktemp("int8"))
+
+
 @pytest.fixture(scope="module", params=["stage1", "stage1.1", "pixels"])
 def exported(
-    request: pytest.FixtureRequest, resnet: Network, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Network, Network]:
-    """The folder of a coded ResNet's graphs, and what they were exported from: the cut and the uncut network."""
-    split, pixels = ("stage1", (3, 4)) if request.param == "pixels" else (request.param, None)
-    coded = resnet.cut(split, Bottleneck(4, 2, 4, LIF, layers=3, pixels=pixels))
-    warm(coded, 16)
-    cut, full = (deployed(network, "int8", samples(16), T) for network in (coded, resnet))
-    folder = tmp_path_factory.mktemp("int8")
-    export_network(cut, full, T, images(1, 0, 16), folder)
-    return folder, cut, full
+    request: pytest.FixtureRequest,
+    resnet: Network,
+    uncut: Network,
+    whole: Exported,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Exported:
+    """Each split; the graphs of the backbone, which they share, are exported once."""
+    if request.param == "stage1":
+        return whole
+    return cut_at(request.param, resnet, uncut, tmp_path_factory.mktemp("int8"), like=whole[0])
 
 
 def test_codes_and_logits_of_the_halves_equal_spikingjelly(exported):
@@ -96,8 +119,8 @@ def test_codes_and_logits_of_the_halves_equal_spikingjelly(exported):
             np.testing.assert_allclose(y, logits[t].numpy(), atol=1e-5, err_msg=f"logits at t={t}")
 
 
-def test_the_backbone_gives_the_same_logits_step_by_step_and_all_at_once(exported):
-    folder, _, reference = exported
+def test_the_backbone_gives_the_same_logits_step_by_step_and_all_at_once(whole):
+    folder, _, reference = whole
     stem, step, whole = (OnnxGraph(folder / f"full{name}.onnx") for name in ("_stem", "_step", ""))
     for seed in range(3):
         image = images(1, 200 + seed, 16)
@@ -136,11 +159,11 @@ def test_a_vgg_and_classical_shortcuts_have_the_form_too(tmp_path):
             np.testing.assert_allclose(y[0], expected[t], atol=1e-5, err_msg=name)
 
 
-def test_every_convolution_of_spikes_runs_on_integers_with_no_transposition_between(exported, tmp_path):
+def test_every_convolution_of_spikes_runs_on_integers_with_no_transposition_between(whole, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
-    onnxruntime.InferenceSession(exported[0] / "full_step.onnx", options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(whole[0] / "full_step.onnx", options, providers=["CPUExecutionProvider"])
     found = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
     convolutions = 16 + 3  # of the blocks, and the shortcuts that change the width
     assert found["QLinearConv"] == convolutions
