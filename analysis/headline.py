@@ -57,14 +57,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Headline:
-    """The headline of one data set and backbone: that of one co-inference cell, chosen among so many."""
+    """The headline of one data set and backbone: that of one co-inference cell, chosen among so many.
+
+    `form` is that of its weights, where others of the data set and backbone have another form.
+    """
 
     dataset: str
     backbone: str
+    form: str
     cell: Measured
     chosen_of: int
     entries: tuple[Entry, ...]
     resolution: Resolution | None
+
+    @property
+    def network(self) -> str:
+        """Its backbone, with the form of its weights where that tells it from another."""
+        return f"{self.backbone}, {self.form}" if self.form else self.backbone
 
 
 def headlines(measured: Sequence[Measured]) -> list[Headline]:
@@ -79,15 +88,21 @@ def headlines(measured: Sequence[Measured]) -> list[Headline]:
     for one in measured:
         if one.baseline is not None and one.valid and _sends_spikes(one):
             groups.setdefault(id(one.baseline.cell), []).append(one)
+    forms: dict[tuple[str, str], set[str]] = {}
+    for cells in groups.values():
+        manifest = cells[0].cell.manifest
+        forms.setdefault((manifest.dataset.name, manifest.model.backbone), set()).add(manifest.model.weights)
     found = []
     for cells in groups.values():
         cells = [one for one in cells if one.cell.manifest.model.bottleneck] or cells
         best = max(cells, key=_merit)
         pair = resolution_of(best, pairs)
+        dataset, model = best.cell.manifest.dataset.name, best.cell.manifest.model
         found.append(
             Headline(
-                dataset=best.cell.manifest.dataset.name,
-                backbone=best.cell.manifest.model.backbone,
+                dataset=dataset,
+                backbone=model.backbone,
+                form=model.weights if len(forms[dataset, model.backbone]) > 1 else "",
                 cell=best,
                 chosen_of=len(cells),
                 entries=entries(best, pair),

@@ -26,7 +26,7 @@ def headline_table(found: Sequence[Headline]) -> Table:
     for one in found:
         for entry in one.entries:
             here, interval = _texts(entry)
-            rows.append([one.dataset, one.backbone, _quantity(entry), entry.paper, here, interval, _source(entry)])
+            rows.append([one.dataset, one.network, _quantity(entry), entry.paper, here, interval, _source(entry)])
     return list(HEADERS), rows
 
 
@@ -49,7 +49,7 @@ def cells_and_resolution(found: Sequence[Headline]) -> list[str]:
     """Which cell stands in each headline and how it was chosen, and the smallest differences that can be resolved."""
     said = []
     for one in found:
-        said.append(f"{one.dataset}, {one.backbone}: {one.cell.label}{_chosen(one)}.")
+        said.append(f"{one.dataset}, {one.network}: {one.cell.label}{_chosen(one)}.")
         said.append(one.resolution.text if one.resolution else NO_PAIR)
     return list(dict.fromkeys(said))
 
@@ -101,7 +101,7 @@ def headline_latex(found: Sequence[Headline]) -> str:
         " & ".join(f"{{{header}}}" for header in headers) + r" \\",
     ]
     for one in found:
-        named = escape(f"{one.dataset}, {one.backbone}: {one.cell.label}")
+        named = escape(f"{one.dataset}, {one.network}: {one.cell.label}")
         lines += [r"\midrule", rf"\multicolumn{{{len(headers)}}}{{l}}{{{named}}} \\"]
         for entry in one.entries:
             here = _texts(entry)[0] or r"{--}"

@@ -113,6 +113,19 @@ def test_each_data_set_and_backbone_has_a_headline_of_its_own(pair, make_cell) -
     assert "cifar10, vgg16: vgg co" in headline_latex(found)
 
 
+def test_headlines_of_one_network_in_two_forms_say_which_is_which(pair, make_cell) -> None:
+    def in_int8(manifest: dict) -> None:
+        manifest["model"]["weights"] = "int8"
+
+    others = [
+        changed(make_cell("int8 base", "edge_only", baseline=True, latency_ms=80), in_int8),
+        changed(make_cell("int8 co", latency_ms=40), in_int8),
+    ]
+    assert [one.network for one in headlines(measure(pair))] == ["resnet18"]
+    found = headlines(measure([*pair, *others]))
+    assert {row[1] for row in headline_table(found)[1]} == {"resnet18, float", "resnet18, int8"}
+
+
 def test_the_cell_that_saves_most_among_those_that_lose_little_stands_in_the_headline(make_cell) -> None:
     base = make_cell("base", "edge_only", baseline=True, latency_ms=80)
     slow, wrong, invalid = (
