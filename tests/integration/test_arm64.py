@@ -77,8 +77,9 @@ class Bench:
         self.lab, self.board = lab, board
         self.edge = lab.device("arm64-edge", reach={"ssh": HOST}, address=ADDRESS)
         self.cloud = lab.device("x86-cloud", address=WORKSTATION)
-        self.artefacts = [path.parent for path in sorted((lab.results / "models").rglob("model.yaml"))]
-        (self.bundle,) = (path.parent for path in (lab.results / "bundles").glob("*/bundle.yaml"))
+        # Other tests keep networks and samples of theirs there, too.
+        self.artefacts = [lab.results / "models" / RECIPE.stem / variant for variant in ("coded", "plain")]
+        (self.bundle,) = (lab.results / "bundles").glob(f"{RECIPE.stem}-*")
 
     def deploy(self, then: Callable[[], None] = lambda: None) -> list[str]:
         """Put on the machine what a run needs, and do something at once; returns where models and bundle are there."""
