@@ -18,10 +18,9 @@ $(STAMP): setup.cfg pyproject.toml
 quickstart: $(STAMP)
 	$(BIN)/testbed run experiments/quickstart.yaml
 
-# Three processes for two cores: campaigns wait more than they compute (tests/conftest.py). Many tests measure real processes
-# and sockets. One that fails beside the others is run once more by itself, and both runs name it.
+# Three processes for two cores: campaigns wait more than they compute (tests/conftest.py).
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 || { echo "make: what failed is run once more, by itself"; $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+	$(BIN)/python -m pytest -n 3
 
 # An arm64 node with a kernel of its own, emulated (docs/hardware.md). Left out, with the reason, where it cannot be.
 test-arm64: $(STAMP)
