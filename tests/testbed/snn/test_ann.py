@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_scales_are_chosen_on_training_samples_alone(trained, tmp_path, monkeypa
         write_ann(recipe, network, replace(dataset, **changes), tmp_path / name, {}, "int8")
         graphs.append((tmp_path / name / "full.onnx").read_bytes())
     assert graphs[0] == graphs[1] != graphs[2]
+
+
+def test_the_tool_that_quantises_leaves_the_root_logger_as_it_was(trained, tmp_path, monkeypatch):
+    """It warns through it, and a root logger that has no handler would get one for good."""
+    (tmp_path / "full.onnx").write_bytes((form(trained, "float") / "full.onnx").read_bytes())
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    ann.quantise(tmp_path / "full.onnx", load(load_recipe(trained[0]).dataset).train)
+
+    assert logging.getLogger().handlers == []
 
 
 def test_an_evaluation_has_a_row_for_each_form_and_says_that_it_is_an_ann(trained):
