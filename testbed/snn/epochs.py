@@ -16,12 +16,11 @@ from typing import Any, TypeAlias
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from spikingjelly.activation_based import functional
 
 from testbed.data.datasets import Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.snn.network import Network
+from testbed.snn.accuracy import accuracy_per_timestep
 from testbed.snn.recipe import Recipe
 from testbed.snn.training_spec import PhaseSpec
 
@@ -31,10 +30,6 @@ REPORT_EVERY = 10
 
 KEEPING_SHARE = 0.1
 """The most of the time that may go into writing checkpoints; on a fast GPU not every epoch is worth one."""
-
-BATCH, GPU_BATCH = 32, 1000
-"""Samples that are answered together. On a CPU larger batches leave its caches: with 128 a full-width network takes
-twice as long."""
 
 
 @dataclass(frozen=True)
@@ -170,21 +165,6 @@ class Keeper(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         self._kept_at = time.monotonic()
         self._took_s = self._kept_at - began
-
-
-def accuracy_per_timestep(network: Network, samples: Samples, timesteps: int, batch: int | None = None) -> list[float]:
-    """Accuracy of the mean logits after each timestep 1..T."""
-    network.eval()
-    device = next(network.parameters()).device
-    batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
-    correct = torch.zeros(timesteps, dtype=torch.int64)
-    with torch.inference_mode():
-        for start in range(0, len(samples), batch):
-            inputs = torch.from_numpy(samples.images[start : start + batch]).to(device)
-            labels = torch.from_numpy(samples.labels[start : start + batch]).to(device)
-            correct += (network(inputs, timesteps).cumsum(0).argmax(-1) == labels).sum(1).cpu()
-            functional.reset_net(network)
-    return [int(count) / len(samples) for count in correct]
 
 
 def append_row(table: Path, row: dict[str, object]) -> None:

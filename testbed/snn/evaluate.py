@@ -159,7 +159,7 @@ def _run(
     import torch
     from spikingjelly.activation_based import functional
 
-    from testbed.snn.epochs import BATCH
+    from testbed.snn.accuracy import BATCH
 
     encoders = {} if book is None else {codec: book.encoder(codec) for codec in CODECS}
     logits: list[NDArray[np.float32]] = []

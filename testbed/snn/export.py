@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from onnxscript import rewriter
 from safetensors.torch import save
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
@@ -18,9 +21,9 @@ from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, verify, write_card
+from testbed.snn.accuracy import accuracy_per_timestep
 from testbed.snn.architecture import Weights
 from testbed.snn.deployable import deployed
-from testbed.snn.epochs import accuracy_per_timestep
 from testbed.snn.exact import check_graphs
 from testbed.snn.graphwork import graph_works
 from testbed.snn.int8graph import OPSET, graph_form
@@ -45,7 +48,7 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
     states = len(inputs) - 1
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), quick_rules():
             warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
             program = torch.onnx.export(
                 module.eval(),
@@ -62,6 +65,24 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
         raise ModelError(f"{path.name}: torch cannot export it: {str(error).splitlines()[0]}") from error
     forget_origin(model)
     write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+RULES, SLOW_RULE = "_DEFAULT_REWRITE_RULES", "SlicesSplit"
+
+
+@contextmanager
+def quick_rules() -> Iterator[None]:
+    """Leave aside onnxscript's rule that makes one split of two slices: half of a long graph's export.
+
+    At every node it looks through the whole graph. The networks that ship are never sliced, so their files are the
+    same; one of a user's own keeps its slices. There is no public way to choose the rules.
+    """
+    rules = getattr(rewriter, RULES, ())
+    setattr(rewriter, RULES, tuple(rule for rule in rules if rule.name != SLOW_RULE))
+    try:
+        yield
+    finally:
+        setattr(rewriter, RULES, rules)
 
 
 def forget_origin(message: Any) -> None:
@@ -187,10 +208,7 @@ def write_artefact(
             compression=32 * prod(feature) / prod(code),
             accuracy_per_timestep={
                 "full": accuracy,
-                # Cut without a bottleneck it is the same network.
-                "split": accuracy
-                if network.bottleneck is None
-                else accuracy_per_timestep(network, some, recipe.timesteps),
+                "split": accuracy_of_a_cut(network, accuracy, some, recipe.timesteps),
             },
             code_rates=code_rates(network, dataset.train, recipe.timesteps),
             op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),
@@ -202,6 +220,11 @@ def write_artefact(
         shutil.rmtree(folder)
     part.rename(folder)
     return card
+
+
+def accuracy_of_a_cut(network: Network, uncut: list[float], samples: Samples, timesteps: int) -> list[float]:
+    """Its accuracy after each timestep, which is the uncut network's unless it was trained itself."""
+    return accuracy_per_timestep(network, samples, timesteps) if network.has_own_weights else uncut
 
 
 def code_rates(network: Network, samples: Samples, timesteps: int, limit: int = RATE_SAMPLES) -> list[list[float]]:

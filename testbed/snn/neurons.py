@@ -10,8 +10,6 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from spikingjelly.activation_based import neuron, surrogate
 from torch import Tensor, nn
-from torch._dynamo import config as dynamo
-from torch._dynamo.exc import TorchDynamoException
 
 from testbed.errors import ModelError
 from testbed.snn.architecture import Surrogate
@@ -127,7 +125,8 @@ def _on_gpu() -> tuple[Forward, Backward]:
 
 @functools.cache
 def _compiled() -> tuple[Forward, Backward]:
-    """Kernels that torch compiles for the CPU."""
+    """Kernels that torch compiles for the CPU. The compiler is imported here: only training uses it."""
+    from torch._dynamo.exc import TorchDynamoException
 
     def forward(x: Tensor, decay: float) -> tuple[Tensor, Tensor]:
         try:
@@ -173,6 +172,8 @@ def _back_through_time(gradient: Tensor, potentials: Tensor, decay: float, slope
 @functools.cache
 def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """One kernel for each T and size: with symbolic sizes the compiler gives up on some layers."""
+    from torch._dynamo import config as dynamo
+
     dynamo.automatic_dynamic_shapes = False
     dynamo.cache_size_limit = max(256, dynamo.cache_size_limit)
     return torch.compile(function, dynamic=False)

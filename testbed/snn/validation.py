@@ -77,7 +77,7 @@ def logits(network: Network | Graphs, samples: Samples, timesteps: int) -> NDArr
     import torch
     from spikingjelly.activation_based import functional
 
-    from testbed.snn.epochs import BATCH
+    from testbed.snn.accuracy import BATCH
     from testbed.snn.pair import Graphs
 
     if isinstance(network, Graphs):

@@ -1,10 +1,12 @@
 """Step graphs compute what SpikingJelly computes: spikes exactly, logits to 1e-5, at every split."""
 
 import copy
+import inspect
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -13,16 +15,18 @@ import pytest
 import torch
 from spikingjelly.activation_based import functional
 
+from testbed.data.datasets import Samples
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.architecture import feature_shape
 from testbed.snn.backbones import direct_code, resnet18
 from testbed.snn.chunks import check, chunk_graph, read_graph
 from testbed.snn.deployable import WEIGHT_GRID_BITS, deployable
-from testbed.snn.export import export_graph
+from testbed.snn.export import accuracy_of_a_cut, export_graph
 from testbed.snn.network import Bottleneck, Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.stepgraph import Stem, Whole, cloud_part, edge_part, full_part, step_graph
 
+ROOT = Path(__file__).parents[3]
 T = 4
 SPLITS = ("stem", "stage1", "stage2", "stage3", "stage4")
 
@@ -178,6 +182,16 @@ def test_cutting_without_a_bottleneck_changes_no_logit(full):
             assert torch.equal(full.cut(split, None)(images(4, 7), T), expected), split
 
 
+def test_the_accuracy_of_a_control_is_its_own_and_that_of_a_plain_cut_is_the_uncut_networks(full):
+    plain, control = full.cut("stage1", None), full.cut("stage1", None, control=True)
+    with torch.no_grad():
+        answers = control(images(20, 3), T).mean(0).argmax(-1)
+        functional.reset_net(control)
+    answered = Samples(images(20, 3).numpy(), answers.numpy())
+    assert accuracy_of_a_cut(control, [0.25] * T, answered, T)[-1] == 1.0
+    assert accuracy_of_a_cut(plain, [0.25] * T, answered, T) == [0.25] * T
+
+
 def test_the_halves_have_all_the_neurons_and_share_none(full):
     for split in SPLITS:
         cut = full.cut(split, None)
@@ -233,7 +247,20 @@ def test_the_decoders_current_takes_the_place_of_the_shortcuts(full):
         torch.testing.assert_close(added[0] - paths[0], cut.bottleneck.decoder[0](code))
 
 
-COPY = """
+def edge_of_a_cut(folder: Path) -> bytes:
+    """Export an untrained edge."""
+    torch.manual_seed(0)
+    network = Network(Normalize(torch.zeros(3), torch.ones(3)), resnet18(4, 3, 10, Neuron(), "membrane"))
+    cut = deployable(network).cut("stage1", None)
+    with torch.no_grad():
+        current = cut.current(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+        edge = step_graph(cut, edge_part)
+        inputs = (current, *edge.initial_state(current))
+    export_graph(edge, inputs, folder / "edge.onnx")
+    return (folder / "edge.onnx").read_bytes()
+
+
+ELSEWHERE = f"""
 import sys
 from pathlib import Path
 import torch
@@ -244,31 +271,42 @@ from testbed.snn.deployable import deployable
 from testbed.snn.network import Network, Normalize
 from testbed.snn.neurons import Neuron
 from testbed.snn.stepgraph import edge_part, step_graph
-torch.manual_seed(0)
-full = deployable(Network(Normalize(torch.zeros(3), torch.ones(3)), resnet18(4, 3, 10, Neuron(), "membrane")))
-network = full.cut("stage1", None)
-with torch.no_grad():
-    current = network.current(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
-    edge = step_graph(network, edge_part)
-    inputs = (current, *edge.initial_state(current))
-export_graph(edge, inputs, Path(sys.argv[1]) / "edge.onnx")
+{inspect.getsource(edge_of_a_cut)}
+edge_of_a_cut(Path(sys.argv[1]))
 print(Path(testbed.__file__).parent.parent)
+print(sorted({{"lightning", "matplotlib", "pandas"}} & sys.modules.keys()))
 """
 
 
-def test_an_export_is_the_same_wherever_the_repository_lies(tmp_path):
-    here = Path(__file__).parents[3]
-    for name in ("one", "another"):
-        for package in ("testbed", "devices"):
-            shutil.copytree(here / package, tmp_path / name / package, ignore=shutil.ignore_patterns("__pycache__"))
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path / name)}
-        command = [sys.executable, "-c", COPY, str(tmp_path / name / "out")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
-        assert done.stdout.splitlines()[-1:] == [str(tmp_path / name)], done.stderr
-    files = sorted(path.name for path in (tmp_path / "one" / "out").iterdir())
-    assert "edge.onnx" in files
-    for file in files:
-        one, another = ((tmp_path / name / "out" / file).read_bytes() for name in ("one", "another"))
-        assert one == another, file
-        assert str(tmp_path).encode() not in one
-        assert b"stack_trace" not in one
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A copy of the repository in which an edge was exported, in a process of its own, and what that said."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for package in ("testbed", "devices"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", ELSEWHERE, str(folder / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout.splitlines()
+
+
+def test_an_export_is_the_same_wherever_the_repository_lies(elsewhere, tmp_path):
+    folder, (used, _) = elsewhere
+    assert used == str(folder)
+    assert [path.name for path in (folder / "out").iterdir()] == ["edge.onnx"]
+    here, there = edge_of_a_cut(tmp_path), (folder / "out" / "edge.onnx").read_bytes()
+    assert here == there
+    for path in (folder, ROOT):
+        assert str(path).encode() not in here
+    assert b"stack_trace" not in here
+
+
+def test_an_export_imports_nothing_that_training_or_figures_alone_need(elsewhere):
+    assert elsewhere[1][1] == "[]"
+
+
+def test_an_export_is_the_same_with_the_slow_rules_that_it_leaves_aside(tmp_path, monkeypatch):
+    quick = edge_of_a_cut(tmp_path)
+    monkeypatch.setattr("testbed.snn.export.quick_rules", nullcontext)
+    assert edge_of_a_cut(tmp_path) == quick
