@@ -1,10 +1,13 @@
-"""Small data sets and recipes for the tests of training."""
+"""Small data sets and recipes for the tests of training, and trainings that are looked into."""
 
+import csv
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from testbed.data.datasets import Dataset, Samples
@@ -18,6 +21,10 @@ PHASES = [
     {"train": "codec", "epochs": 2, "lr": 0.01},
     {"train": "all", "epochs": 1, "lr": 0.003},
 ]
+BACKBONE = {"train": "backbone", "epochs": 2, "lr": 0.01}
+CODEC = {"train": "codec", "epochs": 2, "lr": 0.01}
+FEW = 64
+"""Samples where a few steps show it: that weights move, or stay."""
 VARIANTS = {
     "plain": {"split": "stage1"},
     "coded": {"split": "stage1", "bottleneck": {"channels": 2, "stride": 2}},
@@ -73,3 +80,46 @@ def trained(
     """Train in this process."""
     with together(Hardware("cpu", 1)) as group:
         return train(load_recipe(recipe), dataset, folder, report, group, anew=anew)
+
+
+class PowerCutError(Exception):
+    pass
+
+
+class Epochs(list[tuple[str, str, int]]):
+    """Hears of progress and notes each epoch that ends; the power fails after `until` of them."""
+
+    def __init__(self, until: int | None = None) -> None:
+        super().__init__()
+        self._until = until
+
+    def __call__(self, now: Any) -> None:
+        if now.step == now.steps:
+            self.append((now.network, now.phase, now.epoch))
+        if self._until is not None and len(self) > self._until:
+            raise PowerCutError
+
+
+def log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "training.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_weights(left: Network, right: Network, **tolerances: float) -> None:
+    for key, value in left.state_dict().items():
+        torch.testing.assert_close(right.state_dict()[key], value, msg=key, **tolerances)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave, where it was logged, and the epochs that it reported."""
+
+    networks: dict[str, Network]
+    folder: Path
+    epochs: Epochs
+
+
+def trained_in(folder: Path, *phases: dict[str, Any]) -> Trained:
+    epochs = Epochs()
+    networks = trained(recipe_file(folder, phases=list(phases)), stripes(), folder / "training", epochs)
+    return Trained(networks, folder / "training", epochs)

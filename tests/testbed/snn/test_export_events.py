@@ -19,7 +19,7 @@ from testbed.snn.neurons import Neuron
 from testbed.snn.recipe import Recipe
 from tests.made.runtimes import DEVICES, check_pytorch
 
-T = 6
+T = 4
 SIDE = 16
 RATE = 0.4  # events of each polarity a pixel and frame
 
@@ -143,7 +143,7 @@ def test_the_card_of_an_event_model_says_what_was_exported(coded, exported):
 def test_frames_that_are_not_one_for_each_timestep_are_refused(full, coded, tmp_path):
     recipe, dataset = toy(T + 1)
     networks = {"full": full, "coded": coded}
-    with pytest.raises(ModelError, match="blinks has 7 frames a sample, but the recipe has 6 timesteps"):
+    with pytest.raises(ModelError, match="blinks has 5 frames a sample, but the recipe has 4 timesteps"):
         write_artefact(recipe, "coded", recipe.variants["coded"], networks, dataset, tmp_path / "coded", {})
     assert not list(tmp_path.iterdir())
 

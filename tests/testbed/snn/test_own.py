@@ -277,7 +277,7 @@ def test_editing_the_file_makes_another_recipe(tmp_path):
 def test_given_weights_are_exported_without_training_and_others_are_another_artefact(tmp_path):
     models = tmp_path / "models"
     given = save_weights(tmp_path / "mine.safetensors", seed=1)
-    path = recipe_file(tmp_path, weights="mine.safetensors", training=None)
+    path = recipe_file(tmp_path, weights="mine.safetensors", training=None, timesteps=1)
     folder = ensure(path, "plain", models, None)
     assert standing(path, "plain", models) == (folder, "ready")
     kept = load_file(folder / "weights.safetensors")["full.backbone.segments.second.0.weight"]
