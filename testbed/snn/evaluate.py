@@ -24,6 +24,7 @@ from testbed.snn.answers import Answers, Ints
 from testbed.snn.architecture import FULL, Weights, in_form
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluation import Row, trained_minutes
+from testbed.snn.network_spec import VariantSpec
 from testbed.snn.outputs import CODECS, Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
@@ -161,6 +162,10 @@ def _rows(
     return rows
 
 
+def _cut(variant: VariantSpec) -> str:
+    return f"{variant.split}, from pixels" if variant.from_pixels else variant.split
+
+
 def _row(
     recipe: Recipe,
     card: ModelCard,
@@ -198,7 +203,7 @@ def _row(
         mode=mode,
         variant=variant,
         kind=recipe.variants[variant].kind if variant else "uncut",
-        split=(card.split or "") if variant else "",
+        split=_cut(recipe.variants[variant]) if variant else "",
         code="x".join(map(str, card.code_shape or [])) if variant else "",
         compression=card.compression if variant else None,
         edge_share=edge_share,
