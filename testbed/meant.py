@@ -35,7 +35,7 @@ def meant(model: Model, keys: Sequence[str | int], given: Collection[Any] = ()) 
     if alike:
         return alike[0]
     elsewhere = {path for path in _paths(model, ()) if path[-1] == unknown}
-    return ".".join(min(elsewhere, key=len)) if len(elsewhere) == 1 else None
+    return ".".join(elsewhere.pop()) if len(elsewhere) == 1 else None
 
 
 def _below(model: Model) -> dict[str, list[Model]]:
