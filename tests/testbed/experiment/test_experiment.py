@@ -365,7 +365,7 @@ def test_each_mistake_around_a_sweep_is_said_once_at_its_own_line(write):
     assert lines_of(write, BUGGY) == [
         "13: cells.0.exit.threshold.2: Input should be less than or equal to 1 (found 1.9)",
         "14: cells.1.model: is missing",
-        "15: cells.1.modle: unknown key",
+        "15: cells.1.modle: unknown key; did you mean model?",
         "18: cells.2.exit.threshold: Input should be less than or equal to 1 (found 10)",
     ]
 
@@ -391,7 +391,7 @@ def test_a_typo_is_found_at_its_own_line_wherever_sweeps_stand(sweeps, data, tmp
     with pytest.raises(ExperimentError) as caught:
         load_experiment(path)
     number = next(number for number, line in enumerate(lines, 1) if "codek" in line)
-    assert str(caught.value) == f"{path}:{number}: cells.{wrong}.codek: unknown key"
+    assert str(caught.value) == f"{path}:{number}: cells.{wrong}.codek: unknown key; did you mean codec?"
 
 
 @pytest.mark.parametrize(
@@ -558,6 +558,25 @@ def test_a_file_full_of_mistakes_lists_some_and_counts_the_rest(write):
     said = lines_of(write, GOOD + "".join(f"key{index}: 1\n" for index in range(50)))
     assert len(said) == 21
     assert said[-1].endswith("30 more mistakes")
+
+
+@pytest.mark.parametrize(
+    ("load", "shipped", "said"),
+    [
+        (
+            load_experiment,
+            "experiments/train/quickstart.yaml",
+            "a recipe, which testbed train takes; expected an experiment",
+        ),
+        (load_experiment, "devices/host.yaml", "a device, which testbed check takes; expected an experiment"),
+        (load_recipe, "experiments/quickstart.yaml", "an experiment, which testbed run takes; expected a recipe"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line_that_names_the_verb_for_it(load, shipped: str, said: str):
+    path = Path(__file__).parents[3] / shipped
+    with pytest.raises(ExperimentError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: this is {said}"
 
 
 def test_a_key_with_a_line_break_in_it_stays_on_one_line(write):

@@ -20,7 +20,7 @@ from testbed.snn.network import Network
 from testbed.snn.phase import Phase
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
-from testbed.snn.training import train
+from testbed.snn.training import precision_on, train
 from tests.testbed.snn.made import (
     BACKBONE,
     CODEC,
@@ -311,3 +311,11 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"garbage")
     with pytest.raises(ModelError, match="not the weights"):
         load_checkpoint(networks, loaded, tmp_path / "weights.safetensors")
+
+
+def test_a_cpu_without_avx_512_trains_in_float32_unless_told(monkeypatch):
+    for capability, expected in (("AVX2", "fp32"), ("DEFAULT", "fp32"), ("AVX512", "bf16")):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert precision_on("cpu", None) == expected
+        assert precision_on("cuda", None) == "bf16"
+        assert precision_on("cpu", "bf16") == "bf16"
