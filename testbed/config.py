@@ -21,6 +21,13 @@ ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
 MOST_LINES = 20
 """Of mistakes that are listed; a file with more is another kind of file."""
 
+KINDS = {
+    "cells": "an experiment, which testbed run takes",
+    "backbone": "a recipe, which testbed train takes",
+    "reach": "a device, which testbed check takes",
+}
+"""By a key that one kind of file alone has: what a file with this key is."""
+
 MOST_NAME = 64
 """Letters of what becomes the name of a folder."""
 
@@ -115,6 +122,7 @@ def load_config(
         document = load(path)
     except DeviceError as error:
         raise ExperimentError(str(error)) from error
+    _refuse_another_kind(path, document.data, model)
     context = {FOLDER: path.parent, **(context or {})}
     read = _Reading(document.data, model, expand, layer, context)
     overridden, base = read.on_top(overrides)
@@ -139,6 +147,14 @@ def load_config(
         if len(lines) > MOST_LINES:
             lines[MOST_LINES:] = [f"{path}: {len(lines) - MOST_LINES} more mistakes"]
         raise ExperimentError("\n".join(lines)) from error
+
+
+def _refuse_another_kind(path: Path, data: Mapping[str, Any], model: type[pydantic.BaseModel]) -> None:
+    """One line for a whole file that is something else, in place of one for each of its keys."""
+    own = [key for key in KINDS if key in model.model_fields]
+    others = [key for key in KINDS if key in data and key not in own]
+    if own and others and not any(key in data for key in own):
+        raise ExperimentError(f"{path}: this is {KINDS[others[0]]}; expected {KINDS[own[0]].partition(',')[0]}")
 
 
 LAYER_KEY: KeyPath = ("profile",)

@@ -8,17 +8,24 @@ from pathlib import Path
 import pytest
 
 from analysis.figures.registry import FIGURES, OF_MODELS
+from devices.base.plugins import ON_NODES
 from devices.radios import RADIOS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "results" / "reference").rglob("README.md"),
+        *(ROOT / page for page in ("README.md", "CHANGELOG.md", "results/README.md", "experiments/paper/README.md")),
+    ]
+)
 CODE = re.compile(r"`([^`\n]+)`")
 MODULE = re.compile(r"(?:testbed|devices|analysis|tests)(?:\.[a-z_0-9]+)+")
-ENTRY_POINTS = ("testbed.codecs", "testbed.modes", "testbed.metrics", "testbed.figures", "testbed.power_sources")
-FILE = re.compile(r"(?:testbed|devices|analysis|tests|experiments|docs)/[\w./-]*\w/?")
+ENTRY_POINTS = (*ON_NODES, "testbed.metrics", "testbed.figures")
+FILE = re.compile(r"(?:testbed|devices|analysis|tests|experiments|docs)/[\w./*-]*\w/?")
 YOURS = {"devices/orin-01.yaml"}
 """A file that the reader makes."""
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 
 
 def name_of(page: Path) -> str:
@@ -45,14 +52,24 @@ def test_every_module_and_file_that_a_page_names_is_there(page: Path):
     modules = {name for text in named for name in MODULE.findall(text) if name not in ENTRY_POINTS}
     files = {name for text in named for name in FILE.findall(text) if not re.search(r"[A-Z]{3,}", name)}
     gone = {name for name in modules if "/" not in name and not name.endswith(".py") and not is_there(name)}
-    gone |= {name for name in files if not (ROOT / name).exists()}
+    gone |= {name for name in files if not any(ROOT.glob(name))}
     assert not gone - YOURS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_of_a_page_leads_somewhere(page: Path):
-    gone = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    gone = []
+    for file, anchor in LINK.findall(page.read_text()):
+        target = page.parent / file if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            gone.append(f"{file}#{anchor}")
     assert not gone
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name of a page after `#`: its headings, as GitHub writes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def table(page: Path, first: str) -> list[dict[str, str]]:

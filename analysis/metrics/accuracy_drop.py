@@ -2,8 +2,8 @@
 
 100 · (baseline − cell). Its 95% interval is the wider of two. One is Student's over the differences of the repeats,
 each with the baseline's same repeat. The other is Student's over the differences of the distinct samples, each with
-itself in the same repeats: where every repeat asks for all samples, the repeats agree to the digit, and yet other
-samples would give another drop.
+itself in the same repeats. Where every repeat asks for all samples, the repeats agree to the digit. Yet other samples
+would give another drop.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """1 − mean net energy over the baseline's mean net energy, in percent: of what the work takes beyond the idle board.
 
-Blank between a measured and an emulated energy, and where the baseline's net energy is not resolved from 0, in the mean
-and in each repeat. Its 95% interval has the spread of the repeats' own savings, each with the baseline's same repeat,
-and what of the sensor's limits and of the idle baseline's drift does not cancel. The tables show it where the idle
-power is most of the mean power of the cell or of its baseline.
+Blank between a measured and an emulated energy. Blank too where the baseline's net energy is not resolved from 0, in
+the mean and in each repeat. Its 95% interval has the spread of the repeats' own savings, each with the baseline's same
+repeat. It also has what of the sensor's limits and of the idle baseline's drift does not cancel. The tables show it
+where the idle power is most of the mean power of the cell or of its baseline.
 """
 
 from __future__ import annotations

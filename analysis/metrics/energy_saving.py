@@ -1,8 +1,8 @@
 """1 − mean energy over the baseline's mean energy, in percent. Blank between a measured and an emulated energy.
 
-Its 95% interval has the spread of the repeats' own savings, each with the baseline's same repeat, and what of the
-sensor's limits does not cancel. A gain error is in both energies and cancels, an offset cancels in part. Rounding and
-the edges of the windows do not.
+Its 95% interval has the spread of the repeats' own savings, each with the baseline's same repeat. It also has what of
+the sensor's limits does not cancel. A gain error is in both energies and cancels, an offset cancels in part. Rounding
+and the edges of the windows do not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The number that MLPerf Inference draws from a cell's scenario, and what it is.
 
 SingleStream: the 90th percentile of latency. Server: the rate of Poisson arrivals, target_qps, if 99% of all requests
-were answered within the bound (`deadline_ms`), else none; without a bound there is none either. MLPerf's result is the
-highest such rate, here of the cells that a sweep has. Offline: samples per second. So MLPerf's rules have them
+were answered within the bound (`deadline_ms`). Else, and without a bound, there is none. MLPerf's result is the highest
+such rate, here of the cells that a sweep has. Offline: samples per second. So MLPerf's rules have them
 (inference_rules.adoc, Scenarios). It is no MLPerf result: these have its models, its lengths, numbers of requests and
 early stopping, and are reviewed. The interval (95%, half-width) is that of the percentile or the throughput.
 """

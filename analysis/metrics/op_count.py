@@ -1,11 +1,11 @@
 """Energy of the edge's arithmetic per answered request on a hypothetical 45 nm chip. Counted, not measured.
 
-4.6 pJ for each multiply-accumulate and 0.9 pJ for each accumulate (float32), or 0.23 and 0.03 pJ in layers of 8-bit
-integers (Horowitz, ISSCC 2014), that SpikingJelly's counters found in the layers which the edge runs, up to the last
-timestep that it computed, also where an earlier one answered. No memory traffic, no codec, no radio, no idle power. It
-is 0 where the edge computes nothing. A request that the edge answered in place of its cloud costs the whole network;
-what was computed before the cloud was given up is not counted. Other papers' op counts may be set beside it, the other
-energies here may not.
+4.6 pJ for each multiply-accumulate and 0.9 pJ for each accumulate in float32 (Horowitz, ISSCC 2014). In layers of 8-bit
+integers they are 0.23 and 0.03 pJ. SpikingJelly's counters count them in the layers that the edge runs. They count up
+to the last timestep that it computed, also where an earlier one answered. No memory traffic, no codec, no radio, no
+idle power. It is 0 where the edge computes nothing. A request that the edge answered in place of its cloud costs the
+whole network. What was computed before the cloud was given up is not counted. Other papers' op counts may be set beside
+it, the other energies here may not.
 """
 
 from __future__ import annotations

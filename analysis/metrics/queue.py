@@ -1,9 +1,9 @@
 """What arrives at the edges of a server, how busy that keeps them, and how long requests wait for their turn.
 
 Offered is how many really arrived in a second, all edges together. Utilisation is the mean time that a request keeps
-its edge busy over the mean time between two arrivals, of the busiest edge and repeat; from 1 on the queue grows
-without end. The queue's share is the mean wait over the mean latency of answered requests. Blank but for the waits in
-`offline`, and all blank in `single_stream`, where nothing waits.
+its edge busy over the mean time between two arrivals. It is that of the busiest edge and repeat. From 1 on the queue
+grows without end. The queue's share is the mean wait over the mean latency of answered requests. Blank but for the
+waits in `offline`, and all blank in `single_stream`, where nothing waits.
 """
 
 from __future__ import annotations

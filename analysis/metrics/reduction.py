@@ -1,7 +1,7 @@
 """All T timesteps of features at the split, as float32 or as one bit each, over the bytes really sent.
 
 T·C·H·W · 4 bytes, or / 8, over the mean payload per request that the cloud answered, or over the mean bytes on the
-wire; so early exits and entropy coding count. Wire bytes have headers, ZMTP and TCP/IP in them, the features have not.
+wire. So early exits and entropy coding count. Wire bytes have headers, ZMTP and TCP/IP in them, the features have not.
 The 95% intervals are Student's over the repeats' own reductions. Blank where no features are sent.
 """
 

@@ -1,9 +1,9 @@
 """Mean milliseconds per answered request of each stage of the latency; the rest is what no stage explains.
 
 Queue is how long a request waited for its turn. Network is the time in which the edge waited for an answer, less the
-cloud's time: round trips less cloud time where each answer is waited for. The cloud's stage is as much of its time as
-was waited for. A wait for an answer that did not come is in the rest. Work that the edge did while answers were under
-way is part of its stages, and overlaps what would else have been waiting.
+cloud's time. Where each answer is waited for that is round trips less cloud time. The cloud's stage is as much of its
+time as was waited for. A wait for an answer that did not come is in the rest. Work that the edge did while answers were
+under way is part of its stages, and overlaps what would else have been waiting.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mean bytes per answered request: the payload that the edge sent, without headers, and what was on the wire.
 
-Wire bytes are the kernel's counters of the data connection, with what a shaper in its place sent again, and add
+Wire bytes are the kernel's counters of the data connection, with what a shaper in its place sent again. They add
 headers, ZMTP and TCP/IP. Each repeat counts alike, and in it each sample. Blank where nothing is sent.
 """
 

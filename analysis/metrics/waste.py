@@ -1,7 +1,7 @@
 """Mean per answered request of what was done for timesteps that have no part in its answer: timesteps, time and bytes.
 
 They were computed or sent ahead of an exit, or for a cloud in whose place the edge then answered. The edge's time is in
-its stages and its bytes are in its payload; the cloud's time and bytes are also those that came after the request had
+its stages and its bytes are in its payload. The cloud's time and bytes are also those that came after the request had
 ended. Each repeat counts alike, and in it each sample. Blank for cells that were recorded before this was.
 """
 

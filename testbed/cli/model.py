@@ -11,7 +11,7 @@ from rich.table import Table
 
 from testbed.cli.console import EXIT_ABORTED, complain, console, hush, print_rows
 from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, Plugins, RecipeFile, Results, check_exit
-from testbed.cli.progress import training, working
+from testbed.cli.progress import answering, training
 from testbed.record.layout import ResultsFolder
 from testbed.snn.architecture import Weights
 
@@ -101,7 +101,10 @@ def evaluate(
         typer.Option("--out", metavar="DIR", help="write models.csv, models.md and the rate-accuracy figure here"),
     ] = None,
 ) -> None:
-    """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes."""
+    """Print what trained recipes reach on the test set: accuracy, exits and bytes of every variant, without nodes.
+
+    What networks answered is kept: where it was stopped, it goes on.
+    """
     from analysis.figures.look import DEFAULT_LOOK
     from analysis.figures.of_models import publish_models
     from testbed.snn.evaluate import evaluate as run_evaluation
@@ -110,8 +113,8 @@ def evaluate(
     forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
     rows = []
     for recipe in recipes:
-        with working(f"Evaluating {recipe}"):
-            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms)
+        with answering() as report:
+            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report)
     print_rows(*table(rows))
     if out is not None:
         paths = write_rows(rows, out)
@@ -151,10 +154,10 @@ def calibrate(
         accumulate=accumulate,  # type: ignore[arg-type]
         per_timestep=per_timestep,
     )
-    with working("Running the validation samples"):
+    with answering() as report:
         weights: Weights = "int8" if int8 else "float"
         ensure(recipe, variant, ResultsFolder(results).models, data, weights)
-        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings, weights)
+        found = run_calibration(recipe, variant, ResultsFolder(results).models, data, settings, weights, report)
     print_rows(*calibration_rows(found))
     kept = found.validation
     console.print(

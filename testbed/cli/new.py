@@ -20,7 +20,11 @@ def new(
         typer.Argument(help="experiment, device or recipe", metavar="KIND", autocompletion=lambda: list(KINDS)),
     ],
     path: Annotated[
-        Path | None, typer.Argument(help="the file to write; default: my-KIND.yaml", metavar="[PATH]")
+        Path | None,
+        typer.Argument(
+            help="the file to write; default: my-KIND.yaml, in experiments/, experiments/train/ or devices/ if there",
+            metavar="[PATH]",
+        ),
     ] = None,
     like: Annotated[
         str | None, typer.Option(metavar="NAME", help="of a device: a profile that ships, devices/NAME.yaml")

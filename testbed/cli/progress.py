@@ -71,6 +71,24 @@ def training() -> Iterator[Callable[[Any], None]]:
         yield lambda now: bar.update(task, description=escape(_epoch(now)), completed=now.step, total=now.steps)
 
 
+@contextmanager
+def answering() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar over the samples that each network answers; in a log a line for each network."""
+    if not watched():
+        last: list[tuple[str, int]] = []
+
+        def line(network: str, done: int, total: int) -> None:
+            if last != [(network, total)]:
+                last[:] = [(network, total)]
+                note(f"{network}: answering {total} samples")
+
+        yield line
+        return
+    with bars() as bar:
+        task = bar.add_task("preparing", total=None)
+        yield lambda network, done, total: bar.update(task, description=escape(network), completed=done, total=total)
+
+
 def _epoch(now: Any) -> str:
     return f"{now.network}, {now.phase}: epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}, {now.accuracy:.1%}"
 

@@ -16,11 +16,17 @@ Weights: TypeAlias = Literal["float", "int8"]
 FULL = "full"
 """The name of the uncut network among the networks of a recipe, and of the artefact of one that is never cut."""
 
+
 RESNET18_STAGES = (1, 2, 4, 8)
 """Channel multiples of the four stages of two basic blocks each (He et al. 2016, table 1)."""
 
 VGG16_STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 """(Channel multiple, convolutions) of the five stages, each ending in 2x2 max pooling (arXiv 1409.1556, table 1, D)."""
+
+
+def in_form(name: str, weights: Weights) -> str:
+    """A network's name, with the form of its weights where that is not float."""
+    return name if weights == "float" else f"{name}.{weights}"
 
 
 def place(split: str) -> tuple[str, int | None]:

@@ -13,14 +13,15 @@ from testbed.data.datasets import NEEDS_NO_FILES, Dataset, Samples, load
 from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.record.log import make_folder
 from testbed.runtime.artefact import load_card
-from testbed.snn.architecture import FULL, Weights
+from testbed.snn.architecture import FULL, Weights, in_form
 from testbed.snn.network_spec import BackboneSpec
+from testbed.snn.outputs import Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
-from testbed.snn.trained import read_weights, ship, teacher_of, weights_digest
+from testbed.snn.trained import read_weights, ship, teacher_of, weights_digest, weights_of
 
 if TYPE_CHECKING:
-    from testbed.snn.epochs import Report
+    from testbed.snn.epochs import Report as Trained
     from testbed.snn.network import Network
     from testbed.snn.pair import Graphs
     from testbed.snn.processes import Hardware
@@ -31,8 +32,20 @@ Standing: TypeAlias = Literal["ready", "to export", "to train"]
 
 def artefact_folder(models: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> Path:
     """Where a recipe's variant is kept, in one form of its weights; or its one network, which has no variant."""
-    name = variant or FULL
-    return models / recipe.name / (name if weights == "float" else f"{name}.{weights}")
+    return models / recipe.name / in_form(variant or FULL, weights)
+
+
+def outputs(recipe_path: Path, models: Path, report: Report = unheard) -> Outputs:
+    """What keeps the outputs of a recipe's trained networks.
+
+    Raises:
+        ModelError: there are no trained weights of this recipe.
+    """
+    recipe = load_recipe(recipe_path)
+    trained = weights_digest(recipe_path, recipe, models)
+    if trained is None:
+        raise ModelError(f"{weights_of(recipe_path, recipe, models)}: no trained weights of {recipe_path}")
+    return Outputs(models / recipe.name / "outputs", trained, report)
 
 
 def check_variant(recipe_path: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> None:
@@ -207,7 +220,7 @@ def train(
     recipe_path: Path,
     models: Path,
     data: Path | None,
-    report: Report,
+    report: Trained,
     *,
     retrain: bool = False,
     hardware: Hardware | None = None,

@@ -19,9 +19,10 @@ from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import thresholds, validation
 from testbed.snn.architecture import Weights
 from testbed.snn.artefact import artefact_folder
+from testbed.snn.outputs import KEY_DIGITS, Report, unheard
 from testbed.snn.recipe import load_recipe
 from testbed.snn.thresholds import Drop, paired_drop, per_timestep_thresholds, single_threshold
-from testbed.snn.validation import KEY_DIGITS, Validation
+from testbed.snn.validation import Validation
 
 Which: TypeAlias = Literal["split", "full"]
 
@@ -75,12 +76,18 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def calibrate(
-    recipe: Path, variant: str, models: Path, data: Path | None, settings: Settings, weights: Weights = "float"
+    recipe: Path,
+    variant: str,
+    models: Path,
+    data: Path | None,
+    settings: Settings,
+    weights: Weights = "float",
+    report: Report = unheard,
 ) -> Calibration:
     """The thresholds with the earliest mean exit that lose at most `settings.drop` points on the validation samples.
 
     The variant's artefact must be there (`artefact.ensure`). Test samples take no part. What was found is
-    kept beside the logits.
+    kept beside the logits. `report` is told how far the networks are.
 
     Raises:
         ModelError: there is nothing to exit from, or no thresholds lose as little as asked.
@@ -93,7 +100,7 @@ def calibrate(
     if kept.exists():
         return validation.document(kept, Calibration)
     folder = kept.parent
-    validation.ensure(folder, recipe, variant, models, data, card)
+    validation.ensure(folder, recipe, variant, models, data, card, report)
     try:
         found = search(folder, settings)
     except ModelError as error:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from testbed.data.datasets import Dataset, Samples, load
 from testbed.errors import ModelError
-from testbed.link.codec import CodecBook
 from testbed.modes.co_inference import CoInference
 from testbed.modes.edge_only import EdgeOnly
 from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
 from testbed.snn.answers import Answers, Ints
-from testbed.snn.architecture import Weights
+from testbed.snn.architecture import FULL, Weights, in_form
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluation import Row, trained_minutes
+from testbed.snn.network_spec import VariantSpec
+from testbed.snn.outputs import CODECS, Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
@@ -34,12 +34,16 @@ if TYPE_CHECKING:
     from testbed.snn.network import Network
 
 
-CODECS = ("packed", "auto")
 FLOAT_BYTES = 4
 
 
 def evaluate(
-    recipe_path: Path, models: Path, data: Path | None, drop: float, forms: Sequence[Weights] = ("float",)
+    recipe_path: Path,
+    models: Path,
+    data: Path | None,
+    drop: float,
+    forms: Sequence[Weights] = ("float",),
+    report: Report = unheard,
 ) -> list[Row]:
     """Rows of a trained recipe: the backbone, then each variant with each codec, each without and with an exit.
 
@@ -51,6 +55,7 @@ def evaluate(
         data: where the data set lies.
         drop: points of accuracy that an exit may lose on the validation samples.
         forms: of the weights.
+        report: told how far it is.
 
     Raises:
         TestbedError: the weights or the data are missing.
@@ -62,12 +67,17 @@ def evaluate(
     minutes = trained_minutes(models / recipe.name / "training" / "training.csv")
     if not recipe.spiking:
         return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
-    full = artefact.deployed_networks(recipe_path, models, dataset, names={"full"})["full"]
-    backbone = Answers(*_run(full, dataset.test, recipe.timesteps, None)[:1], dataset.test.labels)
+    full = artefact.deployed_networks(recipe_path, models, dataset, names={FULL})[FULL]
+    outputs = artefact.outputs(recipe_path, models, report)
+    backbone = _whole(outputs, full, dataset.test, recipe.timesteps, "float")
     rows = []
     for weights in forms:
-        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone)
+        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone, outputs)
     return rows
+
+
+def _whole(outputs: Outputs, full: Network, test: Samples, timesteps: int, weights: Weights) -> Answers:
+    return Answers(outputs.of(in_form(FULL, weights), full, test, timesteps)[0], test.labels)
 
 
 def _ann_rows(
@@ -102,6 +112,7 @@ def _rows(
     dataset: Dataset,
     minutes: float | None,
     backbone: Answers,
+    outputs: Outputs,
 ) -> list[Row]:
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
@@ -117,19 +128,18 @@ def _rows(
             accumulate="mean",
             per_timestep=False,
         )
-        return calibrate(recipe_path, variant, models, data, settings, weights).thresholds[0]
+        return calibrate(recipe_path, variant, models, data, settings, weights, outputs.report).thresholds[0]
 
     whole = backbone
     if weights != "float":
-        whole = Answers(*_run(networks["full"], test, recipe.timesteps, None)[:1], test.labels)
+        whole = _whole(outputs, networks[FULL], test, recipe.timesteps, weights)
     first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
         for alpha in (None, threshold(first, "full"))
     ]
     for name, card in cards.items():
-        book = CodecBook(card.code_shape, card.code_rates)
-        logits, payloads = _run(networks[name], test, recipe.timesteps, book)
+        logits, payloads = outputs.of(in_form(name, weights), networks[name], test, recipe.timesteps, card)
         answers = Answers(logits, test.labels)
         alpha = threshold(name, "split")
         for codec in CODECS:
@@ -152,34 +162,8 @@ def _rows(
     return rows
 
 
-def _run(
-    network: Network, samples: Samples, timesteps: int, book: CodecBook | None
-) -> tuple[NDArray[np.float32], dict[str, Ints]]:
-    """Logits [T, N, K], and the payload bytes [T, N] of each codec where the network is cut."""
-    import torch
-    from spikingjelly.activation_based import functional
-
-    from testbed.snn.epochs import BATCH
-
-    encoders = {} if book is None else {codec: book.encoder(codec) for codec in CODECS}
-    logits: list[NDArray[np.float32]] = []
-    sizes: dict[str, list[list[list[int]]]] = {codec: [] for codec in encoders}
-    with torch.inference_mode():
-        for start in range(0, len(samples), BATCH):
-            current = network.currents(torch.from_numpy(samples.images[start : start + BATCH]), timesteps)
-            if book is None:
-                logits.append(network.backbone(current).numpy())
-            else:
-                codes = network.edge(current)
-                logits.append(network.cloud(codes).numpy())
-                arrays = codes.to(torch.uint8).numpy()
-                for codec, encode in encoders.items():
-                    sizes[codec].append([[len(encode(code, t)[1]) for code in row] for t, row in enumerate(arrays)])
-            functional.reset_net(network)
-    return np.concatenate(logits, axis=1), {
-        codec: np.concatenate([np.array(part, dtype=np.int64) for part in parts], axis=1)
-        for codec, parts in sizes.items()
-    }
+def _cut(variant: VariantSpec) -> str:
+    return f"{variant.split}, from pixels" if variant.from_pixels else variant.split
 
 
 def _row(
@@ -219,7 +203,7 @@ def _row(
         mode=mode,
         variant=variant,
         kind=recipe.variants[variant].kind if variant else "uncut",
-        split=(card.split or "") if variant else "",
+        split=_cut(recipe.variants[variant]) if variant else "",
         code="x".join(map(str, card.code_shape or [])) if variant else "",
         compression=card.compression if variant else None,
         edge_share=edge_share,
@@ -234,7 +218,7 @@ def _row(
         exit_drop_points=None if threshold is None else paired_drop(answers.right[-1], right).points,
         mean_exit_timestep=float(exits.mean()),
         payload_bytes=sent,
-        reduction_vs_float32=None if sent is None else FLOAT_BYTES * elements / sent,
-        reduction_vs_packed=None if sent is None else elements / 8 / sent,
+        reduction_vs_float32=FLOAT_BYTES * elements / sent if sent else None,
+        reduction_vs_packed=elements / 8 / sent if sent else None,
         trained_minutes=minutes,
     )

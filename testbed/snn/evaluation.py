@@ -21,7 +21,8 @@ class Row:
     proportions; `exit_drop_points` against all T of the same network. The reductions divide all T timesteps of features
     at the split (float32, or one bit each) by the payload sent. `accuracy_per_timestep` is of the mean logits after
     1..T. `family` is the same for recipes that differ in name and seed alone. `kind` is `uncut`, `plain`, `bottleneck`
-    or `control`. `edge_share` is what the edge has of the multiplications of a timestep.
+    or `control`. `split` says so where a code is made of the pixels, in place of all layers up to it. `edge_share` is
+    what the edge has of the multiplications of a timestep.
     """
 
     recipe: str

@@ -173,6 +173,11 @@ class VariantSpec(Strict):
         return "control" if self.control else "plain"
 
     @property
+    def from_pixels(self) -> bool:
+        """Whether the code is made of the input, in place of all layers up to the split."""
+        return self.bottleneck is not None and self.bottleneck.encoder == "pixels"
+
+    @property
     def trained_in(self) -> tuple[str, ...]:
         """Kinds of phases that train it; in none of them it has the weights of the uncut network."""
         return {"plain": (), "bottleneck": ("codec", "all"), "control": ("all",)}[self.kind]

@@ -159,7 +159,7 @@ class Recipe(Strict):
         if variant.bottleneck is None or variant.bottleneck.layers == 1:
             return
         _, stride = variant.bottleneck.resolve(self.feature_shape(variant))
-        if variant.bottleneck.encoder == "pixels":
+        if variant.from_pixels:
             stride = self.input_over_code(variant)
         needed = stride.bit_length()  # a halving each, and the layer that makes the code
         if variant.bottleneck.layers < needed:
@@ -213,8 +213,7 @@ def describe(recipe: Recipe, edge_shares: Mapping[str, float]) -> list[str]:
             "x".join(map(str, shape)) for shape in (recipe.feature_shape(variant), recipe.code_shape(variant))
         )
         what = "its spikes as they are" if variant.bottleneck is None else f"a code of {code} bits"
-        pixels = variant.bottleneck is not None and variant.bottleneck.encoder == "pixels"
-        where = f"in place of all up to {variant.split}" if pixels else f"after {variant.split}"
+        where = f"in place of all up to {variant.split}" if variant.from_pixels else f"after {variant.split}"
         line = f"{name}: {where}, {feature} spikes, sends {what}: {recipe.compression(variant):g}x"
         if name in edge_shares:
             line += f", {100 * edge_shares[name]:.2g}% of the arithmetic on the edge"

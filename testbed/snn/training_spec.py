@@ -134,7 +134,9 @@ class TrainingSpec(Strict):
         "(DeVries and Taylor 2017, arXiv 1708.04552)",
     )
     seed: int = pydantic.Field(0, ge=0, le=MOST_SEED)
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp16", "fp32"] | None = pydantic.Field(
+        None, description="default: bf16, and fp32 on a CPU without AVX-512, where bf16 takes many times as long"
+    )
     fused: bool = pydantic.Field(
         False, description="compile the LIF loop: faster from some minutes of training on, needs a C++ compiler"
     )

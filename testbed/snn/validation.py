@@ -6,7 +6,6 @@ come from: `labels.npy`, `split.npy`, `full.npy`, and `validation.json`, written
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,8 @@ from testbed.record.log import make_folder, write_atomically, write_json
 from testbed.runtime.artefact import ModelCard
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import artefact
+from testbed.snn.architecture import FULL, in_form
+from testbed.snn.outputs import KEY_DIGITS, Outputs, Report, samples_digest, unheard
 from testbed.snn.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
-KEY_DIGITS = 12
 DOCUMENT = "validation.json"
 
 
@@ -52,7 +52,15 @@ def folder_of(recipe_path: Path, variant: str, models: Path, data: Path | None, 
     return folder / document_digest([card.hash, source])[:KEY_DIGITS]
 
 
-def ensure(folder: Path, recipe_path: Path, variant: str, models: Path, data: Path | None, card: ModelCard) -> None:
+def ensure(
+    folder: Path,
+    recipe_path: Path,
+    variant: str,
+    models: Path,
+    data: Path | None,
+    card: ModelCard,
+    report: Report = unheard,
+) -> None:
     """Compute what the folder keeps, if it is not there.
 
     Raises:
@@ -63,32 +71,23 @@ def ensure(folder: Path, recipe_path: Path, variant: str, models: Path, data: Pa
     networks, samples, dataset = artefact.to_validate(recipe_path, variant, models, data, card.weights)
     make_folder(folder)
     _write(folder / "labels.npy", samples.labels)
+    outputs = artefact.outputs(recipe_path, models, report)
     for name, network in networks.items():
-        _write(folder / f"{name}.npy", logits(network, samples, card.timesteps))
-    document = Validation(dataset=dataset, samples=len(samples), sha256=_digest(samples), artefact=card.hash)
+        title = in_form(variant if name == "split" else FULL, card.weights)
+        _write(folder / f"{name}.npy", _logits(outputs, title, network, samples, card.timesteps))
+    document = Validation(dataset=dataset, samples=len(samples), sha256=samples_digest(samples), artefact=card.hash)
     write_json(folder / DOCUMENT, document)
 
 
-def logits(network: Network | Graphs, samples: Samples, timesteps: int) -> NDArray[np.float32]:
-    """Logits [T, N, K] of a deployable network: those that its step graphs give.
-
-    On the CPU, where float32 convolutions of spikes are exact (docs/decisions/0001-exact-weights.md).
-    """
-    import torch
-    from spikingjelly.activation_based import functional
-
-    from testbed.snn.epochs import BATCH
+def _logits(
+    outputs: Outputs, title: str, network: Network | Graphs, samples: Samples, timesteps: int
+) -> NDArray[np.float32]:
+    """Logits [T, N, K] of a deployable network: those that its step graphs give."""
     from testbed.snn.pair import Graphs
 
     if isinstance(network, Graphs):
         return network.logits(samples)
-    batches = []
-    with torch.inference_mode():
-        for start in range(0, len(samples), BATCH):
-            inputs = torch.from_numpy(samples.images[start : start + BATCH])
-            batches.append(network(inputs, timesteps).numpy())
-            functional.reset_net(network)
-    return np.concatenate(batches, axis=1).astype(np.float32, copy=False)
+    return outputs.of(title, network, samples, timesteps)[0]
 
 
 def array(path: Path) -> NDArray[Any]:
@@ -121,14 +120,6 @@ def _write(path: Path, values: NDArray[Any]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
-
-
-def _digest(samples: Samples) -> str:
-    digest = hashlib.sha256()
-    for values in (samples.images, samples.labels):
-        digest.update(f"{values.dtype.str}{values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
 
 
 def _source(spec: DatasetSpec, path: Path | None) -> str:

@@ -560,6 +560,25 @@ def test_a_file_full_of_mistakes_lists_some_and_counts_the_rest(write):
     assert said[-1].endswith("30 more mistakes")
 
 
+@pytest.mark.parametrize(
+    ("load", "shipped", "said"),
+    [
+        (
+            load_experiment,
+            "experiments/train/quickstart.yaml",
+            "a recipe, which testbed train takes; expected an experiment",
+        ),
+        (load_experiment, "devices/host.yaml", "a device, which testbed check takes; expected an experiment"),
+        (load_recipe, "experiments/quickstart.yaml", "an experiment, which testbed run takes; expected a recipe"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_line_that_names_the_verb_for_it(load, shipped: str, said: str):
+    path = Path(__file__).parents[3] / shipped
+    with pytest.raises(ExperimentError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: this is {said}"
+
+
 def test_a_key_with_a_line_break_in_it_stays_on_one_line(write):
     (said,) = lines_of(write, GOOD + '"a\\nb": 1\n')
     assert said == "11: a\\nb: unknown key"

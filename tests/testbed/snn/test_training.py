@@ -23,7 +23,7 @@ from testbed.snn.network import Network
 from testbed.snn.phase import Phase
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
-from testbed.snn.training import train
+from testbed.snn.training import precision_on, train
 from tests.testbed.snn.made import PHASES, recipe_file, stripes, trained
 
 BACKBONE = {"train": "backbone", "epochs": 2, "lr": 0.01}
@@ -81,7 +81,8 @@ def test_tensorboard_shows_loss_and_accuracy_of_every_phase(tmp_path):
     board = EventAccumulator(str(folders[0]))
     board.Reload()
     validated = [event.value for event in board.Scalars("validation_accuracy")]
-    assert validated == pytest.approx([float(row["validation_accuracy"]) for row in log(tmp_path / "training")[:4]])
+    logged = [float(row["validation_accuracy"]) for row in log(tmp_path / "training")[:4]]
+    assert validated == pytest.approx(logged, abs=6e-6), "the table has five digits"
     assert len(board.Scalars("loss")) == 8  # two looks in each epoch of twenty steps
 
 
@@ -367,3 +368,11 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"garbage")
     with pytest.raises(ModelError, match="not the weights"):
         load_checkpoint(networks, loaded, tmp_path / "weights.safetensors")
+
+
+def test_a_cpu_without_avx_512_trains_in_float32_unless_told(monkeypatch):
+    for capability, expected in (("AVX2", "fp32"), ("DEFAULT", "fp32"), ("AVX512", "bf16")):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert precision_on("cpu", None) == expected
+        assert precision_on("cuda", None) == "bf16"
+        assert precision_on("cpu", "bf16") == "bf16"

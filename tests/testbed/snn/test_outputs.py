@@ -1,0 +1,146 @@
+"""What networks say of samples is computed a piece at a time, kept, and gone on with."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import yaml
+from spikingjelly.activation_based import functional
+
+from testbed.data.datasets import Samples, load
+from testbed.errors import ModelError
+from testbed.link.codec import CodecBook
+from testbed.runtime.artefact import load_card
+from testbed.snn import artefact, outputs
+from testbed.snn.calibrate import Settings, calibrate
+from testbed.snn.evaluate import evaluate
+from testbed.snn.outputs import CODECS, Outputs
+from testbed.snn.recipe import load_recipe
+
+RECIPE = {
+    "name": "tiny",
+    "dataset": {"name": "digits", "image_size": 8, "channels": 1, "max_per_class": 20},
+    "backbone": {"width": 4},
+    "timesteps": 2,
+    "variants": {
+        "coded": {"split": "stage1", "bottleneck": {"channels": 2, "stride": 2}},
+        "plain": {"split": "stem"},
+    },
+    "training": {"batch_size": 32, "precision": "fp32", "phases": [{"train": "backbone", "epochs": 1, "lr": 0.01}]},
+}
+EXIT = Settings(network="split", drop=50, policy="max_softmax", accumulate="mean", per_timestep=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE))
+    artefact.train(recipe, folder / "models", None, lambda now: None)
+    dataset = load(load_recipe(recipe).dataset)
+    networks = artefact.deployed_networks(recipe, folder / "models", dataset)
+    return recipe, folder / "models", dataset.test, networks
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """The samples of every piece that is computed; pieces of 16."""
+    computed = []
+    real = outputs.computed
+
+    def counted(network, samples, *rest):
+        computed.append(len(samples))
+        return real(network, samples, *rest)
+
+    monkeypatch.setattr(outputs, "PIECE", 16)
+    monkeypatch.setattr(outputs, "computed", counted)
+    return computed
+
+
+def test_outputs_in_pieces_are_those_of_all_at_once(trained, pieces, tmp_path):
+    _, models, test, networks = trained
+    card = load_card(models / "tiny" / "coded")
+    logits, sizes = Outputs(tmp_path, "w").of("coded", networks["coded"], test, 2, card)
+    network = networks["coded"]
+    with torch.inference_mode():
+        codes = network.edge(network.currents(torch.from_numpy(test.images), 2))
+        whole = network.cloud(codes).numpy()
+        functional.reset_net(network)
+    np.testing.assert_allclose(logits, whole, rtol=1e-6, atol=1e-6)
+    book = CodecBook(card.code_shape, card.code_rates)
+    for codec in CODECS:
+        encode = book.encoder(codec)
+        rows = [[len(encode(code, t)[1]) for code in row] for t, row in enumerate(codes.to(torch.uint8).numpy())]
+        assert sizes[codec].tolist() == rows
+    assert sum(pieces) == len(test)
+    assert len(pieces) > 1
+
+
+def test_what_was_stopped_goes_on_with_the_piece_that_is_missing(trained, pieces, tmp_path):
+    *_, test, networks = trained
+    expected = Outputs(tmp_path / "whole", "w").of("full", networks["full"], test, 2)[0]
+    pieces.clear()
+
+    def stop(network: str, done: int, total: int) -> None:
+        if done == 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Outputs(tmp_path / "stopped", "w", stop).of("full", networks["full"], test, 2)
+    assert pieces == [16, 16]
+    found = Outputs(tmp_path / "stopped", "w").of("full", networks["full"], test, 2)[0]
+    assert sum(pieces) == len(test), "nothing was computed twice"
+    assert np.array_equal(found, expected)
+
+
+def test_other_weights_samples_networks_and_rates_share_nothing(trained, pieces, tmp_path):
+    _, models, test, networks = trained
+    card = load_card(models / "tiny" / "coded")
+    fewer = test.take(np.arange(16))
+    other = Samples(255 - fewer.images, fewer.labels)
+    rates = [[rate / 2 + 0.1 for rate in row] for row in card.code_rates]
+
+    def run(weights="w", title="coded", samples=fewer, timesteps=2, **changes):
+        told = msgspec.structs.replace(card, **changes) if changes else card
+        Outputs(tmp_path, weights).of(title, networks["coded"], samples, timesteps, told)
+
+    run()
+    run()
+    assert len(pieces) == 1, "the same is computed once"
+    for changed in ({"weights": "v"}, {"title": "coded.int8"}, {"samples": other}, {"code_rates": rates}):
+        before = len(pieces)
+        run(**changed)
+        assert len(pieces) == before + 1, changed
+
+
+def test_a_damaged_piece_is_said_and_never_used(trained, pieces, tmp_path):
+    *_, test, networks = trained
+    Outputs(tmp_path, "w").of("full", networks["full"], test, 2)
+    first = sorted(tmp_path.rglob("*.npz"))[0]
+    first.write_bytes(first.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=rf"{first}: cannot be read: .*; delete .* to compute it again"):
+        Outputs(tmp_path, "w").of("full", networks["full"], test, 2)
+
+
+def test_an_evaluation_is_kept_and_its_exits_run_the_uncut_network_once(trained, pieces):
+    recipe, models, test, _ = trained
+    heard = []
+    rows = evaluate(recipe, models, None, 50.0, report=lambda *now: heard.append(now))
+    validation = len(load(load_recipe(recipe).dataset).validation)
+    assert sum(pieces) == 3 * len(test) + 3 * validation, "each of three networks on each sample, once"
+    assert {(name, total) for name, done, total in heard if done == total} == {
+        (name, total) for name in ("full", "coded", "plain") for total in (len(test), validation)
+    }
+    pieces.clear()
+    assert evaluate(recipe, models, None, 50.0) == rows
+    assert not pieces
+    calibrate(recipe, "plain", models, None, EXIT)
+    assert not pieces, "a calibration takes what an evaluation left"
+
+
+def test_without_trained_weights_there_is_nothing_to_keep(trained, tmp_path: Path):
+    recipe, *_ = trained
+    with pytest.raises(ModelError, match=r"no trained weights of .*tiny\.yaml"):
+        artefact.outputs(recipe, tmp_path)
