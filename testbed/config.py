@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import pydantic
 
@@ -14,6 +14,7 @@ from devices.yamlfile import load
 from devices.yamltext import KeyPath, shown
 from testbed.errors import ExperimentError
 from testbed.importing import FOLDER
+from testbed.meant import leaves, meant
 from testbed.overrides import Overridden, override
 
 ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
@@ -48,17 +49,10 @@ class Strict(pydantic.BaseModel):
     def _no_truth_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         given = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(one, bool) for one in given):
-            wanted = set(_leaves(cls.model_fields[str(info.field_name)].annotation))
+            wanted = set(leaves(cls.model_fields[str(info.field_name)].annotation))
             if wanted & {int, float} and bool not in wanted:
                 raise ValueError("expected a number")
         return value
-
-
-def _leaves(annotation: Any) -> Iterator[Any]:
-    """The plain types of an annotation: int and NoneType of `tuple[int, ...] | None`."""
-    yield from (leaf for part in get_args(annotation) for leaf in _leaves(part))
-    if not get_args(annotation) and isinstance(annotation, type):
-        yield annotation
 
 
 def any_of(names: Sequence[str]) -> str:
@@ -130,7 +124,7 @@ def load_config(
     try:
         return model.model_validate(expanded.data, context=context)
     except pydantic.ValidationError as error:
-        mistakes = _mistakes(error, expanded, overridden.data)
+        mistakes = _mistakes(error, model, expanded, overridden.data)
         # What the file says by itself, in the layer that was asked for.
         chosen = [one.text for one in overridden.overrides if layer is not None and one.keys == LAYER_KEY]
         alone = read.mistakes(chosen) if overrides else mistakes
@@ -186,7 +180,7 @@ class _Reading:
         try:
             self.model.model_validate(expanded.data, context=self.context)
         except pydantic.ValidationError as error:
-            return _mistakes(error, expanded, data)
+            return _mistakes(error, self.model, expanded, data)
         return []
 
 
@@ -202,32 +196,36 @@ class _Mistake:
         return f"{dotted + ': ' if dotted else ''}{self.message}"
 
 
-def _mistakes(error: pydantic.ValidationError, expanded: Expanded, data: dict[str, Any]) -> list[_Mistake]:
+def _mistakes(
+    error: pydantic.ValidationError, model: type[pydantic.BaseModel], expanded: Expanded, data: dict[str, Any]
+) -> list[_Mistake]:
     """Each thing that is wrong, once: of what was written out several times, only what differs is repeated."""
     items = error.errors()
     # pydantic counts what is right in a list, so one with nothing but mistakes is "too short" besides.
     outer = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
     real = [item for item in items if item["type"] != "too_short" or item["loc"] not in outer]
-    return list(dict.fromkeys(_mistake(expanded, data, item) for item in real))
+    return list(dict.fromkeys(_mistake(model, expanded, data, item) for item in real))
 
 
-def _mistake(expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
+def _mistake(model: type[pydantic.BaseModel], expanded: Expanded, data: dict[str, Any], item: Any) -> _Mistake:
     """One pydantic error; union branches that pydantic inserts into the path are skipped."""
     path: list[str | int] = []
     value: Any = data
+    block: Any = data
     keys = expanded.in_file((*item["loc"], *getattr(item.get("ctx", {}).get("error"), "keys", ())))
     if item["type"] == "extra_forbidden" and isinstance(keys[-1], int):
         keys = keys[:-1]  # an unknown key that is swept is wrong once, not with each of its values
     for key in keys:
         try:
-            value = value[key]
+            value, block = value[key], value
         except (KeyError, IndexError, TypeError):
             if key == keys[-1] and item["type"] in ("missing", "value_error"):  # else a branch of a union
                 path.append(key)
             continue
         path.append(key)
     if item["type"] == "extra_forbidden":
-        message = "unknown key"
+        probably = meant(model, item["loc"], block)
+        message = "unknown key" + (f"; did you mean {probably}?" if probably else "")
     elif item["type"] == "missing":
         message = "is missing"
     else:

@@ -60,7 +60,8 @@ def recipe(lab, **changes: Any) -> Path:
 
 def test_unknown_key_is_named_with_its_line(lab) -> None:
     experiment = lab.experiment(EDGE_ONLY, repeat=3)
-    assert refusal(lab, experiment) == f"testbed: {experiment}:{line_of(experiment, 'repeat: 3')}: repeat: unknown key"
+    line = line_of(experiment, "repeat: 3")
+    assert refusal(lab, experiment) == f"testbed: {experiment}:{line}: repeat: unknown key"
 
 
 def test_wrong_type_is_named_with_its_line(lab) -> None:

@@ -365,7 +365,7 @@ def test_each_mistake_around_a_sweep_is_said_once_at_its_own_line(write):
     assert lines_of(write, BUGGY) == [
         "13: cells.0.exit.threshold.2: Input should be less than or equal to 1 (found 1.9)",
         "14: cells.1.model: is missing",
-        "15: cells.1.modle: unknown key",
+        "15: cells.1.modle: unknown key; did you mean model?",
         "18: cells.2.exit.threshold: Input should be less than or equal to 1 (found 10)",
     ]
 
@@ -391,7 +391,7 @@ def test_a_typo_is_found_at_its_own_line_wherever_sweeps_stand(sweeps, data, tmp
     with pytest.raises(ExperimentError) as caught:
         load_experiment(path)
     number = next(number for number, line in enumerate(lines, 1) if "codek" in line)
-    assert str(caught.value) == f"{path}:{number}: cells.{wrong}.codek: unknown key"
+    assert str(caught.value) == f"{path}:{number}: cells.{wrong}.codek: unknown key; did you mean codec?"
 
 
 @pytest.mark.parametrize(
