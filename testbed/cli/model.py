@@ -95,6 +95,10 @@ def evaluate(
     data: Data = None,
     results: Results = Path("results"),
     drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
+    exits: Annotated[
+        list[float] | None,
+        typer.Option("--exit", min=0, max=1, metavar="α", help="a threshold, in place of one from validation samples"),
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="the int8 form too, beside the float one")] = False,
     out: Annotated[
         Path | None,
@@ -114,7 +118,7 @@ def evaluate(
     rows = []
     for recipe in recipes:
         with answering() as report:
-            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report)
+            rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report, exits or ())
     print_rows(*table(rows))
     if out is not None:
         paths = write_rows(rows, out)

@@ -44,6 +44,7 @@ def evaluate(
     drop: float,
     forms: Sequence[Weights] = ("float",),
     report: Report = unheard,
+    exits: Sequence[float] = (),
 ) -> list[Row]:
     """Rows of a trained recipe: the backbone, then each variant with each codec, each without and with an exit.
 
@@ -56,6 +57,7 @@ def evaluate(
         drop: points of accuracy that an exit may lose on the validation samples.
         forms: of the weights.
         report: told how far it is.
+        exits: thresholds to take in place of one from validation samples.
 
     Raises:
         TestbedError: the weights or the data are missing.
@@ -72,7 +74,7 @@ def evaluate(
     backbone = _whole(outputs, full, dataset.test, recipe.timesteps, "float")
     rows = []
     for weights in forms:
-        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone, outputs)
+        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone, outputs, exits)
     return rows
 
 
@@ -113,6 +115,7 @@ def _rows(
     minutes: float | None,
     backbone: Answers,
     outputs: Outputs,
+    exits: Sequence[float],
 ) -> list[Row]:
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
@@ -120,7 +123,9 @@ def _rows(
     cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
     networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
 
-    def threshold(variant: str, network: str) -> float:
+    def thresholds(variant: str, network: str) -> tuple[float | None, ...]:
+        if exits:
+            return None, *exits
         settings = Settings(
             network="full" if network == "full" else "split",
             drop=drop,
@@ -128,7 +133,7 @@ def _rows(
             accumulate="mean",
             per_timestep=False,
         )
-        return calibrate(recipe_path, variant, models, data, settings, weights, outputs.report).thresholds[0]
+        return None, calibrate(recipe_path, variant, models, data, settings, weights, outputs.report).thresholds[0]
 
     whole = backbone
     if weights != "float":
@@ -136,12 +141,12 @@ def _rows(
     first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
-        for alpha in (None, threshold(first, "full"))
+        for alpha in thresholds(first, "full")
     ]
     for name, card in cards.items():
         logits, payloads = outputs.of(in_form(name, weights), networks[name], test, recipe.timesteps, card)
         answers = Answers(logits, test.labels)
-        alpha = threshold(name, "split")
+        alphas = thresholds(name, "split")
         for codec in CODECS:
             rows += [
                 _row(
@@ -157,7 +162,7 @@ def _rows(
                     payloads[codec],
                     edge_shares[name],
                 )
-                for each in (None, alpha)
+                for each in alphas
             ]
     return rows
 

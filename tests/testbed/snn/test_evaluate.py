@@ -150,3 +150,14 @@ def test_the_table_is_written_whole(rows, tmp_path):
     headers, cells = table(rows)
     assert all(len(line) == len(headers) for line in cells)
     assert paths[1].read_text().count("\n") == len(rows) + 2
+
+
+def test_exits_of_ones_own_take_the_place_of_a_calibrated_one(trained, rows):
+    told = evaluate(*trained, None, 2.0, exits=(0.05, 0.9))
+    assert [row.exit_threshold for row in told] == [None, 0.05, 0.9] * 3
+    assert told[0] == rows[0]
+    assert told[3] == rows[2]
+    early, late, whole = told[4], told[5], told[3]
+    assert early.mean_exit_timestep == 1, "the likeliest of ten classes has a tenth at least"
+    assert 1 < late.mean_exit_timestep <= whole.mean_exit_timestep == 2
+    assert early.payload_bytes < whole.payload_bytes
