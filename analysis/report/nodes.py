@@ -93,7 +93,9 @@ def _timekeeping(records: Sequence[NodeRecord]) -> Iterator[tuple[str, str]]:
     text = f"{late:,} of {stages:,} stages later than modelled in {len(kept)} repeats of all cells"
     yield "host", text + (f"; {significant(100 * worst)}% in the worst repeat" if late else "")
     ahead = [one.computed_ahead or 0 for one in ended]
-    yield "computed ahead", f"at most {max(ahead):,} samples of a repeat" if any(ahead) else "nothing"
+    before = sum(one.computed_before or 0 for one in ended)
+    told = f"at most {max(ahead):,} samples of a repeat, {before:,} of all {sum(ahead):,} by earlier repeats"
+    yield "computed ahead", told if any(ahead) else "nothing"
 
 
 def _state(records: Sequence[NodeRecord]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the workstation keeps of what it sends to nodes: wheels for them, and the testbed itself as zips."""
+"""What the workstation keeps: wheels for nodes, the testbed itself as zips, outputs of its own emulated nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 UNUSED = f"unused for {UNUSED_DAYS} days, half made or an older version"
 """Why something goes by itself."""
 
-KINDS = ("wheels", "testbed")
+KINDS = ("wheels", "testbed", "outputs")
 
 
 def in_words(removed: Mapping[str, Gone]) -> str:

@@ -98,6 +98,9 @@ class Deployer(Protocol):
     def node_folder(self, run: str, attempt: Path, node: str) -> str:
         """The path on the node under which the worker of a run records an attempt."""
 
+    def outputs_folder(self) -> str:
+        """The path on the node of what emulated nodes keep of what they computed ahead."""
+
     async def start(self, run: str, start: WorkerStart, log: Path) -> WorkerProcess:
         """Start the worker `start.node`; its standard output and error go to `log`.
 

@@ -76,6 +76,10 @@ class LocalDeployer:
         """The attempt's own folder."""
         return str((attempt / node).resolve())
 
+    def outputs_folder(self) -> str:
+        """In what this machine keeps for the nodes that it deploys to: it is one of them."""
+        return str(cache_folder() / "outputs")
+
     async def start(self, run: str, start: WorkerStart, log: Path) -> LocalWorker:
         """Start `python -m testbed.worker` with the profile's interpreter or this one."""
         python = self._profile.python or sys.executable

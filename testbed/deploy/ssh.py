@@ -154,6 +154,10 @@ class SshDeployer:
         """A folder of the run, below the profile's `folder`."""
         return f"{self._facts['root']}/runs/{run}/{node}"
 
+    def outputs_folder(self) -> str:
+        """Below the profile's `folder`, beside models and samples."""
+        return f"{self._facts['root']}/outputs"
+
     async def start(self, run: str, start: WorkerStart, log: Path) -> SshWorker:
         """Forward a port of the node's loopback to the control plane, and start a worker that connects to it."""
         steward, connection = self._answering(), self._connection

@@ -24,6 +24,7 @@ from testbed.runtime import trial
 from testbed.runtime.artefact import ModelCard, chunk_file
 from testbed.runtime.backbone import Backbone, Stepped, Steps
 from testbed.runtime.graph import Graph
+from testbed.runtime.outputs import Outputs
 from testbed.runtime.trial import median_ms, step_ms
 
 
@@ -38,7 +39,7 @@ class Kit:
         runtime_told: by what: the library with its version, its device.
         stages: how long they take; None where no schedule is chosen by it.
 
-    `ahead` is where an emulated edge's networks are remembered.
+    `ahead` is where an emulated edge's networks are remembered, `outputs` where what its graphs put out is kept.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Kit:
         profile: Profile,
         tempo: Tempo,
         ahead: Ahead | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
         self.card, self.config = card, config
         self.backbone_form: BackboneForm | None = None
@@ -56,6 +58,7 @@ class Kit:
         self.runtime_told: dict[str, str] = {}
         self.stages: StageTimes | None = None if config.schedule is None else StageTimes()
         self._artefact, self._runtime, self._tempo, self._ahead = artefact, profile.runtime, tempo, ahead
+        self._outputs = Outputs(None) if outputs is None else outputs
         self._charges = None if profile.emulates is None else Charges(profile.emulates.time, tempo, card)
 
     def graph(self, file: str) -> Graph:
@@ -67,6 +70,7 @@ class Kit:
         """
         graph, trial_ms = trial.load(self._artefact / file, self._runtime, tried=self._charges is None)
         self.runtime_told = graph.told
+        graph = self._outputs.graph(graph, self.card.files.get(file))
         modelled_ms = None if self._charges is None else self._charges.charge_graph(graph)
         self.graphs[file] = GraphForm(
             threads=graph.threads, spinning=graph.spinning, trial_ms=trial_ms, modelled_ms=modelled_ms

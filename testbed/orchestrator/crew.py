@@ -71,7 +71,7 @@ class Crew:
         endpoint: str | None = None
         for node in sorted(attempt.participants, key=lambda node: node.role != "cloud"):
             edge, folder = node.role == "edge", self._deployers[node.id]
-            sees_samples = edge or node.profile.emulates is not None
+            emulated = node.profile.emulates is not None
             step = functools.partial(self._on_step, node.id)
             self._orders[node.id] = messages.Load(
                 profile=node.profile,
@@ -80,9 +80,10 @@ class Crew:
                 config=attempt.config,
                 artefact=await folder.push(attempt.artefact, attempt.artefact_hash, step),
                 artefact_hash=attempt.artefact_hash,
-                bundle=await folder.push(attempt.bundle, attempt.bundle_hash, step) if sees_samples else None,
-                bundle_hash=attempt.bundle_hash if sees_samples else None,
+                bundle=await folder.push(attempt.bundle, attempt.bundle_hash, step) if edge or emulated else None,
+                bundle_hash=attempt.bundle_hash if edge or emulated else None,
                 out_dir=folder.node_folder(self._run, attempt.folder.path, node.id),
+                outputs=folder.outputs_folder() if emulated else None,
                 run=self._run,
                 data_endpoint=endpoint if edge else None,
                 data_keys=clients.get(node.id) if edge else server,

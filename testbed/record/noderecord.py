@@ -111,7 +111,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `written` has the bytes of each row log that it recorded, by table: a log of another size is not whole.
     `timekeeping` is an emulated node's. So are `computed_ahead`, for how many samples its part was computed before they
-    were measured, and `niceness`, that of its process while it was.
+    were measured, `computed_before`, for how many of these by an earlier repeat, and `niceness`, that of its process
+    while it was.
     """
 
     facts: BoardFacts
@@ -120,6 +121,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sampler: SamplerReport | None = None
     timekeeping: Timekeeping | None = None
     computed_ahead: int | None = None
+    computed_before: int | None = None
     niceness: int | None = None
 
 

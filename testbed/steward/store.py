@@ -23,7 +23,7 @@ from testbed.steward.kept import CODES, PART, Gone, Kept
 
 CHUNK = 1 << 18
 LISTEN_S = 0.5
-KINDS = ("runs", "folders", "code", "environments", "files")
+KINDS = ("runs", "outputs", "folders", "code", "environments", "files")
 """Files last: what was made of them has other names of the same content."""
 
 

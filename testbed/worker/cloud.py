@@ -44,7 +44,8 @@ class CloudWork:
     def __init__(self, load: Load, node: str, cancel: threading.Event, on_fault: Callable[[str], None]) -> None:
         self._station = Station(load, node, cancel)
         card = verify(Path(load.artefact), load.artefact_hash)
-        kit = Kit(Path(load.artefact), card, load.config, load.profile, self._station.tempo)
+        station = self._station
+        kit = Kit(Path(load.artefact), card, load.config, load.profile, station.tempo, outputs=station.outputs)
         half = mode_named(load.config.mode).cloud(kit)
         self._load, self._card = load, card
         self._foreseen: Foreseen | None = None
@@ -69,14 +70,17 @@ class CloudWork:
         """Have an emulated cloud remember its answers to what edges send for the order's samples."""
         if self._foreseen is None:
             return
-        load, card = self._load, self._card
+        load, card, outputs = self._load, self._card, self._station.outputs
         bundle = fitting_bundle(load, card)
         # As an edge that is not emulated, and without an exit: it then sends all that an edge may send.
         config = msgspec.structs.replace(load.config, exit=None, window=1)
         profile = msgspec.structs.replace(load.profile, kind="host", emulates=None, power=[])
-        edge = mode_named(config.mode).edge(Kit(Path(load.artefact), card, config, profile, RealTempo()))
-        for chunks in order.chunks or [config.chunks or [1] * card.timesteps]:
-            self._foreseen.foresee(edge, inputs_of(bundle, order.samples, self._station.cancel), chunks)
+        kit = Kit(Path(load.artefact), card, config, profile, RealTempo(), outputs=outputs)
+        edge = mode_named(config.mode).edge(kit)
+        with self._station.recalling():
+            for chunks in order.chunks or [config.chunks or [1] * card.timesteps]:
+                inputs = outputs.watched(inputs_of(bundle, order.samples, self._station.cancel))
+                self._foreseen.foresee(edge, inputs, chunks)
         self._station.come_first()
 
     def finish(self) -> Finished:
@@ -101,7 +105,8 @@ class CloudWork:
         self._server = self._serving = None
         finished = self._station.finish()
         if self._foreseen is not None:
-            finished = msgspec.structs.replace(finished, computed_ahead=self._foreseen.samples)
+            ahead, before = self._foreseen.samples, self._station.outputs.samples
+            finished = msgspec.structs.replace(finished, computed_ahead=ahead, computed_before=before)
         if fault is not None:
             raise WorkerError(f"{fault}; its traceback is in the worker's log")
         if unshaped is not None:

@@ -51,7 +51,7 @@ class EdgeWork:
         bundle = fitting_bundle(load, card)
         tempo = self._station.tempo
         self._ahead = None if load.profile.emulates is None else Ahead(tempo)
-        kit = Kit(Path(load.artefact), card, load.config, load.profile, tempo, self._ahead)
+        kit = Kit(Path(load.artefact), card, load.config, load.profile, tempo, self._ahead, self._station.outputs)
         mode = mode_named(load.config.mode)
         half = mode.edge(kit)
         self._uplink: Uplink | None = None
@@ -111,7 +111,8 @@ class EdgeWork:
         """Have an emulated edge remember what its networks put out for the order's samples."""
         if self._ahead is not None:
             inputs = inputs_of(self._bundle, order.samples, self._station.cancel)
-            self._ahead.compute(inputs, self._answering.chunks)
+            with self._station.recalling():
+                self._ahead.compute(self._station.outputs.watched(inputs), self._answering.chunks)
         self._station.come_first()
 
     def warm_up(self, samples: Sequence[int]) -> None:
@@ -164,7 +165,8 @@ class EdgeWork:
             self._begun.close()
         finished = self._station.finish()
         if self._ahead is not None:
-            finished = msgspec.structs.replace(finished, computed_ahead=self._ahead.samples)
+            ahead, before = self._ahead.samples, self._station.outputs.samples
+            finished = msgspec.structs.replace(finished, computed_ahead=ahead, computed_before=before)
         if self._network is not None:
             self._network.check()
         for failed in (unshaped, uncaptured):
@@ -186,7 +188,7 @@ class EdgeWork:
     def _standby(self, load: Load, card: ModelCard) -> tuple[Fallback | None, LoadedFallback | None]:
         if load.config.fallback is None or self._uplink is None:
             return None, None
-        half, said = load_standby(load, card, self._station.tempo, self._ahead)
+        half, said = load_standby(load, card, self._station, self._ahead)
 
         def on_event(name: str, detail: dict[str, Any]) -> None:
             self._station.event(name, **detail)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from devices.tempo import Tempo
 from testbed.errors import WorkerError
 from testbed.link.messages import Load
 from testbed.modes import mode_named
@@ -16,9 +15,10 @@ from testbed.modes.kit import Kit
 from testbed.modes.mode import EdgeHalf
 from testbed.record.noderecord import LoadedFallback
 from testbed.runtime.artefact import ModelCard
+from testbed.worker.station import Station
 
 
-def load_standby(load: Load, card: ModelCard, tempo: Tempo, ahead: Ahead | None) -> tuple[EdgeHalf, LoadedFallback]:
+def load_standby(load: Load, card: ModelCard, station: Station, ahead: Ahead | None) -> tuple[EdgeHalf, LoadedFallback]:
     """The half of the mode that `load.config.fallback` names, and what it says of itself.
 
     It runs all T timesteps in the backbone's fastest form: the cell's exit was chosen for another network.
@@ -33,7 +33,7 @@ def load_standby(load: Load, card: ModelCard, tempo: Tempo, ahead: Ahead | None)
     config = msgspec.structs.replace(
         load.config, mode=name, fallback=None, codec=None, exit=None, chunks=None, schedule=None
     )
-    kit = Kit(Path(load.artefact), card, config, load.profile, tempo, ahead)
+    kit = Kit(Path(load.artefact), card, config, load.profile, station.tempo, ahead, station.outputs)
     before = _resident_bytes()
     half = mode.edge(kit)
     said = LoadedFallback(

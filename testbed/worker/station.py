@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from testbed.link.shaping.shaper import Shaping
 from testbed.modes.kit import Kit
 from testbed.record.noderecord import BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
+from testbed.runtime.outputs import Outputs
 
 
 class Station:
@@ -47,6 +49,7 @@ class Station:
             self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
         self.tempo: Tempo = RealTempo()
+        self.outputs = Outputs(None if emulates is None or load.outputs is None else Path(load.outputs))
         self._activity: ActivityWriter | None = None
         self._emulated: EmulatedTempo | None = None
         if emulates is not None:
@@ -106,6 +109,14 @@ class Station:
         self.tempo.sleep()
         self.phase(phase)
         self.cancel.wait(seconds)
+
+    @contextmanager
+    def recalling(self) -> Iterator[None]:
+        """Have an emulated node's graphs take what they put out in earlier repeats; what is wrong with it is told."""
+        with self.outputs.used():
+            yield
+        for said in self.outputs.said:
+            self.event("outputs_not_kept", message=said)
 
     def come_first(self) -> None:
         """Have an emulated node's process run before others', so that it is on time; others are as they are used."""

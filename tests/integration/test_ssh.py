@@ -140,6 +140,8 @@ def test_campaign_over_ssh_is_deployed_from_nothing_with_its_plug_ins_and_answer
     bench.wait_until_nothing_is_left()
     for node in ("edge", "cloud"):
         assert not list((lab.folder / f"node-{node}" / "runs").iterdir())
+    assert list((lab.folder / "node-edge" / "outputs").iterdir())  # the cloud is no emulated node
+    assert not list((lab.folder / "node-cloud" / "outputs").iterdir())
     assert set(zip(remote.power["node"], remote.power["source"], strict=True)) == {
         ("bench-edge", "emulated"),
         ("bench-cloud", "wave"),

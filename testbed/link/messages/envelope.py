@@ -15,7 +15,7 @@ from testbed.link.messages.answers import FromWorker
 from testbed.link.messages.body import Count
 from testbed.link.messages.orders import ToWorker
 
-CONTROL_SCHEMA = 8
+CONTROL_SCHEMA = 9
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
 
 Body: TypeAlias = ToWorker | FromWorker

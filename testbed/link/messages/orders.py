@@ -32,7 +32,8 @@ class Load(MessageBody, frozen=True, kw_only=True):
 
     `shaping` is who imposes the link, `because` why it is not the kernel where that was left to choose. `peers` are the
     edges' IP addresses, for a cloud whose kernel shapes. `capture` asks an edge for a packet capture. An edge has the
-    evaluation `bundle`, and an emulated cloud, to compute ahead.
+    evaluation `bundle`, and an emulated cloud, to compute ahead. `outputs` is where an emulated node keeps what its
+    graphs put out.
     """
 
     profile: Profile
@@ -44,6 +45,7 @@ class Load(MessageBody, frozen=True, kw_only=True):
     bundle: str | None
     bundle_hash: str | None
     out_dir: str
+    outputs: str | None = None
     run: str = ""
     data_endpoint: str | None = None
     data_keys: KeyPair | None = None

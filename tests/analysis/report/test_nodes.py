@@ -46,14 +46,20 @@ def test_a_board_that_did_not_cool_down_is_said() -> None:
 
 def test_the_host_of_an_emulated_node_is_one_line_over_all_repeats() -> None:
     said = [
-        replace(repeat, finished=replace(repeat.finished, timekeeping=kept, computed_ahead=ahead))
-        for repeat, kept, ahead in zip(
-            [records.node_repeat()] * 3, [a_host(0, 0), a_host(300, 0), a_host(200, 3)], [None, 300, 200], strict=True
+        replace(
+            repeat, finished=replace(repeat.finished, timekeeping=kept, computed_ahead=ahead, computed_before=before)
+        )
+        for repeat, kept, ahead, before in zip(
+            [records.node_repeat()] * 3,
+            [a_host(0, 0), a_host(300, 0), a_host(200, 3)],
+            [None, 300, 200],
+            [None, 0, 200],
+            strict=True,
         )
     ]
     lines = lines_of(said, "what")
     assert lines["host"] == ["3 of 500 stages later than modelled in 3 repeats of all cells; 1.50% in the worst repeat"]
-    assert lines["computed ahead"] == ["at most 300 samples of a repeat"]
+    assert lines["computed ahead"] == ["at most 300 samples of a repeat, 200 of all 500 by earlier repeats"]
 
 
 def test_a_sensor_says_how_well_it_is_known() -> None:

@@ -66,6 +66,8 @@ def test_clean_removes_all_of_it_and_nothing_beside_it(folder: Path) -> None:
     assert cache.clear() == {}
     wheels(folder, "recent", 0)
     zips(folder, 1)
+    (folder / "outputs").mkdir()
+    (folder / "outputs" / "graph-content").write_bytes(bytes(100))
     (folder / "environments").mkdir()  # of this machine as somebody's node
-    assert cache.clear() == {"wheels": Gone(1, 1000), "testbed": Gone(1, 10)}
+    assert cache.clear() == {"wheels": Gone(1, 1000), "testbed": Gone(1, 10), "outputs": Gone(1, 100)}
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "environments"]

@@ -46,6 +46,7 @@ LOAD = messages.Load(
     bundle="bundles/toy",
     bundle_hash="cd",
     out_dir="out",
+    outputs="cache/outputs",
     data_endpoint="tcp://127.0.0.1:5555",
     data_keys=new_keypair(),
     data_server_public=new_keypair().public,

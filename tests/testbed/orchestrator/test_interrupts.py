@@ -70,6 +70,9 @@ class Board:
     def node_folder(self, run: str, attempt: Path, node: str) -> str:
         return str(attempt / node)
 
+    def outputs_folder(self) -> str:
+        return "outputs"
+
     async def start(self, run: str, start: WorkerStart, log: Path) -> Board:
         await self.dwell("start")
         self._serving = asyncio.ensure_future(self._serve(start))

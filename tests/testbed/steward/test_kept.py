@@ -122,10 +122,16 @@ def test_clean_removes_all_but_what_lost_runs_recorded_and_says_the_bytes_of_eac
     sha256 = put(store, bytes(1000))
     store.assemble("digest", {"model": sha256})
     thing(store, "environments", "key", 300)
+    (store.root / "outputs" / "graph-content").write_bytes(bytes(20))
     record = thing(store, "runs", "run/board", 7)
     (store.root / "runs" / "nothing" / "board").mkdir(parents=True)
     removed, lost = store.clear(runs=False)
-    assert removed == {"files": Gone(1, 0), "folders": Gone(1, 1000), "environments": Gone(1, 300)}
+    assert removed == {
+        "files": Gone(1, 0),
+        "folders": Gone(1, 1000),
+        "environments": Gone(1, 300),
+        "outputs": Gone(1, 20),
+    }
     assert lost == {record: 7}
     assert [path.name for path in store.root.rglob("*")] == ["runs", "run", "board", "content"]
     assert store.clear(runs=True) == ({"runs": Gone(1, 7)}, {})
