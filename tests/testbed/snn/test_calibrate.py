@@ -15,7 +15,7 @@ from testbed.experiment import CellSpec, ModelRef
 from testbed.experiment.exitrule import resolve
 from testbed.record.exits import accumulate, confidence, exit_timestep
 from testbed.runtime.artefact import ModelCard, load_card, write_card
-from testbed.snn import artefact, epochs
+from testbed.snn import accuracy, artefact
 from testbed.snn import calibrate as calibration
 from testbed.snn.build import build
 from testbed.snn.calibrate import Settings, calibrate, calibration_rows, exit_block, search
@@ -203,7 +203,7 @@ def test_the_test_set_is_never_touched_and_nothing_is_computed_twice(lab, monkey
 
 
 def test_kept_logits_are_those_of_the_deployed_network(lab, monkeypatch):
-    monkeypatch.setattr(epochs, "BATCH", 8)  # the last one is smaller, and none begins where another ended
+    monkeypatch.setattr(accuracy, "BATCH", 8)  # the last one is smaller, and none begins where another ended
     run(lab, settings(2))
     (folder,) = (lab / "models" / "toy" / "coded.calibration").iterdir()
     networks, samples, _ = artefact.to_validate(lab / "toy.yaml", "coded", lab / "models", None)
