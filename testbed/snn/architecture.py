@@ -16,7 +16,6 @@ Weights: TypeAlias = Literal["float", "int8"]
 FULL = "full"
 """The name of the uncut network among the networks of a recipe, and of the artefact of one that is never cut."""
 
-
 RESNET18_STAGES = (1, 2, 4, 8)
 """Channel multiples of the four stages of two basic blocks each (He et al. 2016, table 1)."""
 

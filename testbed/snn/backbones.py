@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
@@ -22,25 +21,10 @@ from testbed.snn.architecture import RESNET18_STAGES, VGG16_STAGES, Shortcut, pl
 from testbed.snn.neurons import Neuron
 
 
-class Pointwise(layer.Conv2d):  # type: ignore[misc]
-    """A 1x1 convolution. Where gradients are wanted on a CPU, a stride takes its elements out before.
-
-    The numbers are the same. torch's own backward pass of a 1x1 convolution with a stride corrupts memory in float32
-    and channels-last, on x86-64 with under 8 input channels (torch 2.11 on an AMD EPYC without AVX-512).
-    """
-
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if input.is_cuda or not torch.is_grad_enabled():
-            return cast(Tensor, super()._conv_forward(input, weight, bias))
-        down, right = self.stride
-        return nn.functional.conv2d(input[..., ::down, ::right], weight, bias)
-
-
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution without bias and its batch norm, the pair that export folds."""
-    kind = Pointwise if kernel == 1 else layer.Conv2d
     return nn.Sequential(
-        kind(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False, step_mode="m"),
+        layer.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False, step_mode="m"),
         layer.BatchNorm2d(outputs, step_mode="m"),
     )
 

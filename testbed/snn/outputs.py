@@ -71,7 +71,8 @@ class Outputs:
             DiskError: there is no place for a piece.
         """
         sends = None if card is None else [card.code_shape, card.code_rates, _code_digest()]
-        key = document_digest([MODEL_SCHEMA, self.weights, title, timesteps, samples_digest(samples), sends, PIECE])
+        told = [MODEL_SCHEMA, self.weights, title, timesteps, PIECE]
+        key = document_digest([told, network_digest(network), samples_digest(samples), sends])
         folder = make_folder(self.folder / key[:KEY_DIGITS])
         book = None if card is None else CodecBook(card.code_shape, card.code_rates)
         pieces: list[Arrays] = []
@@ -85,6 +86,15 @@ class Outputs:
         self.report(title, len(samples), len(samples))
         whole = {name: np.concatenate([piece[name] for piece in pieces], axis=1) for name in pieces[0]}
         return whole.pop(LOGITS), whole
+
+
+def network_digest(network: Network) -> str:
+    """SHA-256 of a network's weights, in hex: the grids of an int8 form depend on training samples as well."""
+    digest = hashlib.sha256()
+    for name, values in sorted(network.state_dict().items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def samples_digest(samples: Samples) -> str:

@@ -15,6 +15,7 @@ from testbed.snn.losses import bits_per_element, distillation, rate_distance
 from testbed.snn.network import Network
 from testbed.snn.neurons import fuse
 from testbed.snn.recipe import Recipe
+from testbed.snn.strides import StridesBefore
 from testbed.snn.training_spec import PhaseSpec
 
 WARMUP_SHARE = 0.05
@@ -65,6 +66,7 @@ class Phase(lightning.LightningModule):
             known.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         fuse(self.network, self._recipe.training.fused)
+        self._strides = StridesBefore(self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""
@@ -73,6 +75,7 @@ class Phase(lightning.LightningModule):
     def on_fit_end(self) -> None:
         """Leave SpikingJelly's own neurons behind."""
         fuse(self.network, False)
+        self._strides.undo()
         self.network.backbone.requires_grad_(True)
 
     def on_train_epoch_start(self) -> None:

@@ -115,6 +115,14 @@ def test_other_weights_samples_networks_and_rates_share_nothing(trained, pieces,
         assert len(pieces) == before + 1, changed
 
 
+def test_another_network_of_the_same_name_shares_nothing(trained, pieces, tmp_path):
+    """The grids of an int8 form are chosen by training samples, which its trained weights do not tell."""
+    *_, test, networks = trained
+    for name in ("full", "coded", "full"):
+        Outputs(tmp_path, "w").of("same", networks[name], test.take(np.arange(16)), 2)
+    assert len(pieces) == 2
+
+
 def test_a_damaged_piece_is_said_and_never_used(trained, pieces, tmp_path):
     *_, test, networks = trained
     Outputs(tmp_path, "w").of("full", networks["full"], test, 2)
