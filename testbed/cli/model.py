@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, complain, console, hush, print_rows
+from testbed.cli.console import EXIT_ABORTED, complain, console, hush, note, print_rows
 from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, Plugins, RecipeFile, Results, check_exit
 from testbed.cli.progress import answering, training
+from testbed.errors import ModelError
 from testbed.record.layout import ResultsFolder
 from testbed.snn.architecture import Weights
 
@@ -116,6 +118,7 @@ def evaluate(
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
 
+    _tell_exits(recipes, exits or ())
     forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
     rows = []
     for recipe in recipes:
@@ -128,6 +131,22 @@ def evaluate(
             paths += publish_models(out, DEFAULT_LOOK)
         for path in paths:
             console.print(str(path), highlight=False)
+
+
+def _tell_exits(recipes: Sequence[Path], exits: Sequence[float]) -> None:
+    """Say which of the recipes have no exit; they stand beside the others for comparison.
+
+    Raises:
+        ModelError: none of them has one, so that nothing of what was asked can be answered.
+    """
+    from testbed.snn.recipe import load_recipe
+
+    without = [recipe for recipe in recipes if not load_recipe(recipe).spiking] if exits else []
+    said = f"{', '.join(map(str, without))}: a relu network answers once, so it has no exit"
+    if without and len(without) == len(recipes):
+        raise ModelError(f"{said}; leave --exit out")
+    if without:
+        note(f"{said}; its rows are without one")
 
 
 def calibrate(

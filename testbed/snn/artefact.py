@@ -14,8 +14,8 @@ from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.record.log import make_folder
 from testbed.runtime.artefact import load_card
 from testbed.snn.architecture import FULL, Weights, in_form
+from testbed.snn.keptanswers import KeptAnswers, Report, unheard
 from testbed.snn.network_spec import BackboneSpec
-from testbed.snn.outputs import Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 from testbed.snn.trained import read_weights, ship, teacher_of, weights_digest, weights_of
@@ -35,8 +35,8 @@ def artefact_folder(models: Path, recipe: Recipe, variant: str | None, weights: 
     return models / recipe.name / in_form(variant or FULL, weights)
 
 
-def outputs(recipe_path: Path, models: Path, report: Report = unheard) -> Outputs:
-    """What keeps the outputs of a recipe's trained networks.
+def kept_answers(recipe_path: Path, models: Path, report: Report = unheard) -> KeptAnswers:
+    """What keeps the answers of a recipe's trained networks.
 
     Raises:
         ModelError: there are no trained weights of this recipe.
@@ -45,7 +45,7 @@ def outputs(recipe_path: Path, models: Path, report: Report = unheard) -> Output
     trained = weights_digest(recipe_path, recipe, models)
     if trained is None:
         raise ModelError(f"{weights_of(recipe_path, recipe, models)}: no trained weights of {recipe_path}")
-    return Outputs(models / recipe.name / "outputs", trained, report)
+    return KeptAnswers(models / recipe.name / "outputs", trained, report)
 
 
 def check_variant(recipe_path: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> None:
