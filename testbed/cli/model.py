@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, complain, console, hush, print_rows
+from testbed.cli.console import EXIT_ABORTED, complain, console, hush, note, print_rows
 from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, Plugins, RecipeFile, Results, check_exit
 from testbed.cli.progress import answering, training
 from testbed.record.layout import ResultsFolder
@@ -127,14 +127,19 @@ def evaluate(
     """
     from analysis.figures.look import DEFAULT_LOOK
     from analysis.figures.of_models import publish_models
+    from testbed.snn.artefact import trained_variants
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
+    from testbed.snn.recipe import load_recipe
 
     forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
     rows = []
     for recipe in recipes:
         with answering() as report:
             rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report, exits or ())
+        trained = trained_variants(recipe, ResultsFolder(results).models)
+        if left_out := [name for name in load_recipe(recipe).variants if name not in trained]:
+            note(f"{recipe}: not trained yet and left out: {', '.join(left_out)}")
     print_rows(*table(rows))
     if out is not None:
         paths = write_rows(rows, out)

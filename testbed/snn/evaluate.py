@@ -120,7 +120,10 @@ def _rows(
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
     recipe, test = load_recipe(recipe_path), dataset.test
-    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
+    variants = artefact.trained_variants(recipe_path, models)
+    if not variants:
+        raise ModelError(f"{recipe_path}: none of its variants is trained yet; testbed train {recipe_path} goes on")
+    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in variants}
     networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
 
     def thresholds(variant: str, network: str) -> tuple[float | None, ...]:
@@ -138,7 +141,7 @@ def _rows(
     whole = backbone
     if weights != "float":
         whole = _whole(outputs, networks[FULL], test, recipe.timesteps, weights)
-    first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
+    first, edge_shares = variants[0], shares(recipe).variants
     rows = [
         _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
         for alpha in thresholds(first, "full")

@@ -124,7 +124,8 @@ def read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict
 
     path = weights_of(recipe_path, recipe, models)
     if not path.exists():
-        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
+        anew = "" if recipe.checkpoint is None else " --retrain"
+        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path}{anew} makes them")
     if not recipe.training.phases:  # the networks were built with them
         return path.name
     (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)
