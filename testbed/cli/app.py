@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
+from typer.models import OptionInfo
 
 from testbed.cli import compare, export, importing, link, measure, model, new, node, plan, replay, results, watch
 from testbed.cli.console import Notices, hush, readable
+from testbed.errors import TestbedError
 from testbed.version import VERSION
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -59,8 +62,35 @@ def _with_quiet(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _finite(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, which refuses infinite numbers and `nan`, which ranges let pass in some versions of Typer."""
+    parameters = inspect.signature(verb, eval_str=True).parameters
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        for key, value in kwargs.items():
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, float) and not math.isfinite(one):
+                    raise TestbedError(f"{_option(key, parameters[key])} {one}: expected a finite number")
+        verb(*args, **kwargs)
+
+    return run
+
+
+def _option(key: str, parameter: inspect.Parameter) -> str:
+    """What a parameter of a verb is called on the command line."""
+    # The first word given to an Option in an `Annotated` is its name, though Typer calls it the default.
+    names = [one.default for one in get_args(parameter.annotation) if isinstance(one, OptionInfo)]
+    return next((name for name in names if isinstance(name, str)), f"--{key.replace('_', '-')}")
+
+
+def guarded(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb as the command has it: with `--quiet`, no number that is none, and errors that are a line."""
+    return _with_quiet(readable(_finite(verb)))
+
+
 for _name, _verb in VERBS.items():
-    app.command(_name)(_with_quiet(readable(_verb)))
+    app.command(_name)(guarded(_verb))
 
 
 def _print_version(wanted: bool) -> None:

@@ -94,7 +94,9 @@ def evaluate(
     recipes: Annotated[list[Path], typer.Argument(help="experiments/train/*.yaml, trained", metavar="RECIPE.yaml...")],
     data: Data = None,
     results: Results = Path("results"),
-    drop: Annotated[float, typer.Option(help="points of accuracy that an exit may lose on validation samples")] = 0.5,
+    drop: Annotated[
+        float, typer.Option(min=0, max=100, help="points of accuracy that an exit may lose on validation samples")
+    ] = 0.5,
     exits: Annotated[
         list[float] | None,
         typer.Option("--exit", min=0, max=1, metavar="α", help="a threshold, in place of one from validation samples"),

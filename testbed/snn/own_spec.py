@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -29,6 +30,13 @@ class OwnSpec(pydantic.BaseModel):
     function: FileAndName = pydantic.Field(alias="import")
     neuron: ClassVar[Literal["lif"]] = "lif"
     width: ClassVar[None] = None
+
+    @pydantic.model_validator(mode="after")
+    def _no_number_that_is_none(self) -> OwnSpec:
+        for key, value in self.arguments.items():
+            if not _finite(value):
+                raise PlacedError("expected a finite number", key)
+        return self
 
     @property
     def name(self) -> str:
@@ -80,6 +88,15 @@ class OwnSpec(pydantic.BaseModel):
 
         found = surveyed(self, channels, image_size)
         return found.refused.get(split) or f"{self.name} has no split {split!r}; there is {', '.join(found.splits)}"
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in an argument is infinite or none at all; its schema knows nothing of what is in it."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import typer
 from rich.console import Console
 
+from testbed.cli import model, watch
+from testbed.cli.app import guarded
 from testbed.cli.measure import published
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,29 @@ def test_an_exit_policy_that_is_none_is_told_what_there_is(tmp_path):
     done = command("replay", str(tmp_path), "--exit", "0.9", "--policy", "luck")
     assert done.returncode == 1
     assert "--policy max_softmax or entropy or margin, --accumulate mean or sum" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "told"),
+    [
+        (model.evaluate, {"recipes": [Path("a.yaml")], "exits": [0.5, math.nan]}, "--exit nan"),
+        (model.evaluate, {"recipes": [Path("a.yaml")], "drop": math.nan}, "--drop nan"),
+        (model.calibrate, {"recipe": Path("a.yaml"), "variant": "coded", "drop": -math.inf}, "--drop -inf"),
+        (watch.watch, {"folder": Path("results"), "every": math.nan}, "--every nan"),
+    ],
+)
+def test_no_verb_takes_a_number_that_is_none(capsys, monkeypatch, verb, given, told):
+    monkeypatch.setattr("testbed.cli.console.errors.width", 200)
+    with pytest.raises(typer.Exit) as ended:
+        guarded(verb)(**given, quiet=False)
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == f"testbed: {told}: expected a finite number\n"
+
+
+def test_the_points_that_an_exit_may_cost_are_points():
+    done = command("evaluate", "a.yaml", "--drop", "-1")
+    assert done.returncode == 2
+    assert "--drop" in done.stderr
 
 
 def test_a_run_cannot_both_go_on_and_begin_anew(tmp_path):

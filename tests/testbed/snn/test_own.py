@@ -224,6 +224,8 @@ def test_what_cannot_be_cut_or_exported_is_one_line_that_names_the_layer(tmp_pat
         ({"backbone": {"widht": 3}}, r"own\.yaml:\d: backbone\.widht: .*networks\.py:three_layers does not take it; it "
          r"takes classes, channels, width, node"),
         ({"backbone": {"width": "wide"}}, r"own\.yaml:1: backbone: .*networks\.py:\d+: three_layers failed: TypeError"),
+        ({"backbone": {"tau": float("nan")}}, r"own\.yaml:\d: backbone\.tau: expected a finite number$"),
+        ({"backbone": {"tau": [{"of": float("inf")}]}}, r"own\.yaml:\d: backbone\.tau: expected a finite number$"),
         ({"weights": "gone.safetensors"}, r"own\.yaml:\d+: weights: .*gone\.safetensors: cannot be read: No such file"),
         ({"training": None}, r"training: is missing"),
         ({"checkpoint": "a.weights.xz"}, r"own\.yaml:\d+: checkpoint: packed weights are for resnet18 and vgg16"),
