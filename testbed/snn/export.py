@@ -104,11 +104,11 @@ def one_registry() -> Iterator[None]:
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     once, own = _read_once(), vars(ONNXRegistry)["from_torchlib"]
-    setattr(ONNXRegistry, "from_torchlib", staticmethod(once))
+    ONNXRegistry.from_torchlib = staticmethod(once)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        setattr(ONNXRegistry, "from_torchlib", own)
+        ONNXRegistry.from_torchlib = own  # type: ignore[method-assign]
 
 
 def forget_origin(message: Any) -> None:
