@@ -23,8 +23,15 @@ def train(
     data: Data = None,
     results: Results = Path("results"),
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="train anew, though trained weights ship with the recipe")
+        bool,
+        typer.Option(
+            "--retrain", help="train, though weights ship with the recipe or it was trained; goes on if interrupted"
+        ),
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="end by then, after a whole epoch; the same command goes on", show_default=False),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node; 0: every GPU, or one on a CPU")] = 0,
     nodes: Annotated[int, typer.Option(help="nodes that train together, under torchrun or Slurm")] = 1,
@@ -35,11 +42,13 @@ def train(
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
+    from testbed.snn.budget import Budget, OutOfTimeError
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
     from testbed.snn.share import shares
     from testbed.snn.trained import weights_of
 
+    budget = Budget(minutes)
     console.quiet = not is_first_process()
     hush(console.quiet)
     spec, models = load_recipe(recipe), ResultsFolder(results).models
@@ -56,7 +65,12 @@ def train(
                 retrain=retrain,
                 hardware=hardware,
                 export_graphs=not no_export,
+                budget=budget,
             )
+        except OutOfTimeError as error:
+            if is_first_process():
+                complain(str(error), style="red")
+            raise typer.Exit(EXIT_ABORTED) from None
         except KeyboardInterrupt:
             if is_first_process():
                 complain("interrupted; the same command goes on from the last whole epoch", style="red")
@@ -115,8 +129,10 @@ def evaluate(
     """
     from analysis.figures.look import DEFAULT_LOOK
     from analysis.figures.of_models import publish_models
+    from testbed.snn.artefact import trained_variants
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
+    from testbed.snn.recipe import load_recipe
 
     _tell_exits(recipes, exits or ())
     forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
@@ -124,6 +140,9 @@ def evaluate(
     for recipe in recipes:
         with answering() as report:
             rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report, exits or ())
+        trained = trained_variants(recipe, ResultsFolder(results).models)
+        if left_out := [name for name in load_recipe(recipe).variants if name not in trained]:
+            note(f"{recipe}: not trained yet and left out: {', '.join(left_out)}")
     print_rows(*table(rows))
     if out is not None:
         paths = write_rows(rows, out)

@@ -137,12 +137,15 @@ def _form_rows(asked: _Asked, kept: KeptAnswers, backbone: Answers, weights: Wei
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
     recipe, test = asked.recipe, asked.dataset.test
-    cards = {name: load_card(asked.exported(name, weights)) for name in recipe.variants}
+    variants = artefact.trained_variants(asked.path, asked.models)
+    if not variants:
+        raise ModelError(f"{asked.path}: none of its variants is trained yet; testbed train {asked.path} goes on")
+    cards = {name: load_card(asked.exported(name, weights)) for name in variants}
     networks = artefact.deployed_networks(asked.path, asked.models, asked.dataset, weights)
     whole = backbone
     if weights != "float":
         whole = Answers(kept.of(in_form(FULL, weights), networks[FULL], test, recipe.timesteps)[0], test.labels)
-    first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
+    first, edge_shares = variants[0], shares(recipe).variants
     uncut = _Way(cards[first], whole)
     rows = [_row(asked, backbone, uncut, each) for each in asked.thresholds(first, "full", weights)]
     for name, card in cards.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def export_graph(module: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> N
     states = len(inputs) - 1
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with torch.no_grad(), warnings.catch_warnings(), quick_rules():
+        with torch.no_grad(), warnings.catch_warnings(), quick_rules(), one_registry():
             warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
             program = torch.onnx.export(
                 module.eval(),
@@ -82,6 +83,31 @@ def quick_rules() -> Iterator[None]:
         yield
     finally:
         setattr(rewriter, RULES, rules)
+
+
+@functools.cache
+def _read_once() -> Callable[..., Any]:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    return functools.cache(ONNXRegistry.from_torchlib)
+
+
+@contextmanager
+def one_registry() -> Iterator[None]:
+    """Have torch read once, for all graphs of a process, how each operator is written in ONNX.
+
+    `torch.onnx.export` reads it at every call, from the source of 500 functions, and an export has six graphs. It
+    is the same each time, and is not changed unless an operator of one's own is given. There is no public way to
+    hand it over.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    once, own = _read_once(), vars(ONNXRegistry)["from_torchlib"]
+    ONNXRegistry.from_torchlib = staticmethod(once)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ONNXRegistry.from_torchlib = own  # type: ignore[method-assign]
 
 
 def forget_origin(message: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -306,7 +307,24 @@ def test_an_export_imports_nothing_that_training_or_figures_alone_need(elsewhere
     assert elsewhere[1][1] == "[]"
 
 
-def test_an_export_is_the_same_with_the_slow_rules_that_it_leaves_aside(tmp_path, monkeypatch):
+def test_an_export_is_the_same_without_what_makes_it_quick(tmp_path, monkeypatch):
     quick = edge_of_a_cut(tmp_path)
-    monkeypatch.setattr("testbed.snn.export.quick_rules", nullcontext)
+    for means in ("quick_rules", "one_registry"):
+        monkeypatch.setattr(f"testbed.snn.export.{means}", nullcontext)
     assert edge_of_a_cut(tmp_path) == quick
+
+
+EXPORTER = "torch.onnx._internal.exporter._registration"
+
+
+def test_how_operators_are_written_is_read_once_for_all_graphs(tmp_path, monkeypatch):
+    def again() -> NoReturn:
+        raise AssertionError("it is read again")
+
+    module = torch.nn.Linear(2, 2)
+    export_graph(module, (torch.zeros(1, 2),), tmp_path / "first.onnx")
+    monkeypatch.setattr(f"{EXPORTER}._torchlib_registry.get_torchlib_ops", again)
+    export_graph(module, (torch.zeros(1, 2),), tmp_path / "second.onnx")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+    with pytest.raises(AssertionError, match="it is read again"):
+        torch.onnx.export(module, (torch.zeros(1, 2),), dynamo=True, verbose=False)  # of anybody else's
