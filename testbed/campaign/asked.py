@@ -115,7 +115,16 @@ def _labels(
         cut = None if model.variant is None else recipe.variants[model.variant]
         split, compression = ("", 0.0) if cut is None else (cut.split, recipe.compression(cut))
         unnamed.append(
-            Unnamed(spec, recipe.backbone.name, split, compression, name, model.weights, spiking=recipe.spiking)
+            Unnamed(
+                spec,
+                recipe.backbone.name,
+                split,
+                compression,
+                name,
+                model.weights,
+                spiking=recipe.spiking,
+                from_pixels=cut is not None and cut.from_pixels,
+            )
         )
     return labels(unnamed, experiment.profile)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from testbed.cli.console import EXIT_ABORTED, complain, console, hush, print_rows
+from testbed.cli.console import EXIT_ABORTED, complain, console, hush, note, print_rows
 from testbed.cli.options import Data, ExitAccumulate, ExitPolicy, Plugins, RecipeFile, Results, check_exit
 from testbed.cli.progress import answering, training
+from testbed.errors import ModelError
 from testbed.record.layout import ResultsFolder
 from testbed.snn.architecture import Weights
 
@@ -21,8 +23,15 @@ def train(
     data: Data = None,
     results: Results = Path("results"),
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="train anew, though trained weights ship with the recipe")
+        bool,
+        typer.Option(
+            "--retrain", help="train, though weights ship with the recipe or it was trained; goes on if interrupted"
+        ),
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="end by then, after a whole epoch; the same command goes on", show_default=False),
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu")] = "auto",
     devices: Annotated[int, typer.Option(help="processes on each node; 0: every GPU, or one on a CPU")] = 0,
     nodes: Annotated[int, typer.Option(help="nodes that train together, under torchrun or Slurm")] = 1,
@@ -33,11 +42,13 @@ def train(
     """Train a recipe and export its step graphs; goes on where an interrupted training stopped."""
     from testbed.runtime.artefact import load_card
     from testbed.snn.artefact import train as run_training
+    from testbed.snn.budget import Budget, OutOfTimeError
     from testbed.snn.processes import Hardware, is_first_process
     from testbed.snn.recipe import describe, load_recipe
     from testbed.snn.share import shares
     from testbed.snn.trained import weights_of
 
+    budget = Budget(minutes)
     console.quiet = not is_first_process()
     hush(console.quiet)
     spec, models = load_recipe(recipe), ResultsFolder(results).models
@@ -54,7 +65,12 @@ def train(
                 retrain=retrain,
                 hardware=hardware,
                 export_graphs=not no_export,
+                budget=budget,
             )
+        except OutOfTimeError as error:
+            if is_first_process():
+                complain(str(error), style="red")
+            raise typer.Exit(EXIT_ABORTED) from None
         except KeyboardInterrupt:
             if is_first_process():
                 complain("interrupted; the same command goes on from the last whole epoch", style="red")
@@ -113,14 +129,20 @@ def evaluate(
     """
     from analysis.figures.look import DEFAULT_LOOK
     from analysis.figures.of_models import publish_models
+    from testbed.snn.artefact import trained_variants
     from testbed.snn.evaluate import evaluate as run_evaluation
     from testbed.snn.evaluation import table, write_rows
+    from testbed.snn.recipe import load_recipe
 
+    _tell_exits(recipes, exits or ())
     forms: tuple[Weights, ...] = ("float", "int8") if int8 else ("float",)
     rows = []
     for recipe in recipes:
         with answering() as report:
             rows += run_evaluation(recipe, ResultsFolder(results).models, data, drop, forms, report, exits or ())
+        trained = trained_variants(recipe, ResultsFolder(results).models)
+        if left_out := [name for name in load_recipe(recipe).variants if name not in trained]:
+            note(f"{recipe}: not trained yet and left out: {', '.join(left_out)}")
     print_rows(*table(rows))
     if out is not None:
         paths = write_rows(rows, out)
@@ -128,6 +150,22 @@ def evaluate(
             paths += publish_models(out, DEFAULT_LOOK)
         for path in paths:
             console.print(str(path), highlight=False)
+
+
+def _tell_exits(recipes: Sequence[Path], exits: Sequence[float]) -> None:
+    """Say which of the recipes have no exit; they stand beside the others for comparison.
+
+    Raises:
+        ModelError: none of them has one, so that nothing of what was asked can be answered.
+    """
+    from testbed.snn.recipe import load_recipe
+
+    without = [recipe for recipe in recipes if not load_recipe(recipe).spiking] if exits else []
+    said = f"{', '.join(map(str, without))}: a relu network answers once, so it has no exit"
+    if without and len(without) == len(recipes):
+        raise ModelError(f"{said}; leave --exit out")
+    if without:
+        note(f"{said}; its rows are without one")
 
 
 def calibrate(

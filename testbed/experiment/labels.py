@@ -22,6 +22,7 @@ class Unnamed:
     link: str | None = None
     weights: str = "float"
     spiking: bool = True
+    from_pixels: bool = False
 
     @property
     def is_split(self) -> bool:
@@ -33,19 +34,23 @@ def labels(cells: Sequence[Unnamed], profile: str | None = None) -> list[str]:
     """A label for each cell of a campaign, no two of them the same.
 
     Backbone, split and the form of the weights are said where they are not the same everywhere. An ANN is always called
-    one, with the form of its weights. Cells that would still share a label say each key in which they differ. `profile`
-    is said in every label, so that nobody takes a small run for a whole one.
+    one, with the form of its weights, and a code that is made of pixels is always said to be. Cells that would share a
+    label without that say each key in which they differ. `profile` is said in every label, so that nobody takes a small
+    run for a whole one.
     """
     backbones = len({cell.backbone for cell in cells}) > 1
     splits = len({(cell.backbone, cell.split) for cell in cells if cell.is_split}) > len(
         {cell.backbone for cell in cells if cell.is_split}
     )
     forms = len({cell.weights for cell in cells if cell.spiking}) > 1
-    found = []
-    for cell in cells:
-        network = [cell.backbone] * backbones + [cell.split] * (splits and cell.is_split)
-        network += [cell.weights] * forms if cell.spiking else ["ANN", cell.weights]
-        found.append(cell.spec.label or label(cell.spec, cell.compression, cell.link, " ".join(network)))
+    networks = [
+        [cell.backbone] * backbones
+        + [cell.split] * (splits and cell.is_split)
+        + ([cell.weights] * forms if cell.spiking else ["ANN", cell.weights])
+        for cell in cells
+    ]
+    found = [_text(cell, network) for cell, network in zip(cells, networks, strict=True)]
+    ends = [""] * len(cells)
     for text in [text for text, count in Counter(found).items() if count > 1]:
         alike = [position for position, other in enumerate(found) if other == text]
         keys = {position: dict(_keys(cells[position].spec.model_dump(mode="json"))) for position in alike}
@@ -56,8 +61,17 @@ def labels(cells: Sequence[Unnamed], profile: str | None = None) -> list[str]:
         ]
         for position in alike:
             if cells[position].spec.label is None:
-                found[position] += "".join(f", {key} {_said(keys[position].get(key))}" for key in differ)
-    return found if profile is None else [f"{text} [{profile}]" for text in found]
+                ends[position] = "".join(f", {key} {_said(keys[position].get(key))}" for key in differ)
+    if profile is not None:
+        ends = [f"{end} [{profile}]" for end in ends]
+    # Last, so that a code of pixels changes the label of no other cell.
+    for cell, network in zip(cells, networks, strict=True):
+        network += ["from pixels"] * (cell.from_pixels and cell.is_split)
+    return [_text(cell, network) + end for cell, network, end in zip(cells, networks, ends, strict=True)]
+
+
+def _text(cell: Unnamed, network: Sequence[str]) -> str:
+    return cell.spec.label or label(cell.spec, cell.compression, cell.link, " ".join(network))
 
 
 def label(cell: CellSpec, compression: float, link: str | None = None, network: str = "") -> str:

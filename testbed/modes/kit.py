@@ -24,7 +24,7 @@ from testbed.runtime import trial
 from testbed.runtime.artefact import ModelCard, chunk_file
 from testbed.runtime.backbone import Backbone, Stepped, Steps
 from testbed.runtime.graph import Graph
-from testbed.runtime.outputs import Outputs
+from testbed.runtime.keptoutputs import KeptOutputs
 from testbed.runtime.trial import median_ms, step_ms
 
 
@@ -50,7 +50,7 @@ class Kit:
         profile: Profile,
         tempo: Tempo,
         ahead: Ahead | None = None,
-        outputs: Outputs | None = None,
+        outputs: KeptOutputs | None = None,
     ) -> None:
         self.card, self.config = card, config
         self.backbone_form: BackboneForm | None = None
@@ -58,7 +58,7 @@ class Kit:
         self.runtime_told: dict[str, str] = {}
         self.stages: StageTimes | None = None if config.schedule is None else StageTimes()
         self._artefact, self._runtime, self._tempo, self._ahead = artefact, profile.runtime, tempo, ahead
-        self._outputs = Outputs(None) if outputs is None else outputs
+        self._outputs = KeptOutputs(None) if outputs is None else outputs
         self._charges = None if profile.emulates is None else Charges(profile.emulates.time, tempo, card)
 
     def _trial(self, run: Callable[[], object]) -> float:

@@ -64,7 +64,7 @@ class ControlHub:
         router = self._router
         router.setsockopt(zmq.LINGER, 1000)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        router.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
+        router.setsockopt(zmq.MAXMSGSIZE, messages.MAX_SEALED_BYTES)
         router.curve_server = True
         router.curve_publickey = self.keys.public.encode()
         router.curve_secretkey = self.keys.secret.encode()

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.architecture import FULL, Weights
 from testbed.snn.deployable import deployable
 from testbed.snn.export import export_graph, forget_origin
-from testbed.snn.graphwork import graph_works
+from testbed.snn.modelcard import write_model_card
 from testbed.snn.network import Network
 from testbed.snn.opcount import count_parts, op_counts
 from testbed.snn.recipe import Recipe, recipe_digest
@@ -82,27 +82,16 @@ def write_ann(
         channels = counted.images.reshape(len(counted), -1, *sample.shape[-2:])
         counted = Samples(channels, counted.labels)
     cost = count_parts(network, counted, recipe.timesteps, int8=in_int8)[0]
-    card = write_card(
+    card = write_model_card(
         part,
-        ModelCard(
-            name=f"{recipe.name}/{FULL}",
-            backbone=recipe.backbone.name,
-            width=recipe.backbone.width,
-            spiking=False,
-            weights=weights,
-            dataset=dataset.name,
-            dataset_variant=dataset.variant,
-            timesteps=recipe.timesteps,
-            classes=list(dataset.classes),
-            input_shape=list(sample.shape[-3:]),
-            static_input=dataset.static,
-            frames=None if dataset.static else sample.shape[1],
-            bottleneck=False,
-            accuracy_per_timestep={FULL: [float(right.mean())]},
-            op_counts=op_counts(None, None, cost, counted),
-            graphs=graph_works(part),
-            trained={"recipe": recipe_digest(recipe), **trained},
-        ),
+        f"{recipe.name}/{FULL}",
+        recipe.backbone,
+        dataset,
+        recipe.timesteps,
+        {FULL: [float(right.mean())]},
+        {"recipe": recipe_digest(recipe), **trained},
+        weights=weights,
+        op_counts=op_counts(None, None, cost, counted),
     )
     if folder.exists():
         shutil.rmtree(folder)

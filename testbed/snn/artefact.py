@@ -14,13 +14,22 @@ from testbed.errors import ExperimentError, ModelError, OutdatedModelError
 from testbed.record.log import make_folder
 from testbed.runtime.artefact import load_card
 from testbed.snn.architecture import FULL, Weights, in_form
+from testbed.snn.keptanswers import KeptAnswers, Report, unheard
 from testbed.snn.network_spec import BackboneSpec
-from testbed.snn.outputs import Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
-from testbed.snn.trained import read_weights, ship, teacher_of, weights_digest, weights_of
+from testbed.snn.trained import (
+    CHECKPOINT,
+    read_weights,
+    same_backbone,
+    ship,
+    teacher_of,
+    weights_digest,
+    weights_of,
+)
 
 if TYPE_CHECKING:
+    from testbed.snn.budget import Budget
     from testbed.snn.epochs import Report as Trained
     from testbed.snn.network import Network
     from testbed.snn.pair import Graphs
@@ -35,8 +44,8 @@ def artefact_folder(models: Path, recipe: Recipe, variant: str | None, weights: 
     return models / recipe.name / in_form(variant or FULL, weights)
 
 
-def outputs(recipe_path: Path, models: Path, report: Report = unheard) -> Outputs:
-    """What keeps the outputs of a recipe's trained networks.
+def kept_answers(recipe_path: Path, models: Path, report: Report = unheard) -> KeptAnswers:
+    """What keeps the answers of a recipe's trained networks.
 
     Raises:
         ModelError: there are no trained weights of this recipe.
@@ -45,7 +54,7 @@ def outputs(recipe_path: Path, models: Path, report: Report = unheard) -> Output
     trained = weights_digest(recipe_path, recipe, models)
     if trained is None:
         raise ModelError(f"{weights_of(recipe_path, recipe, models)}: no trained weights of {recipe_path}")
-    return Outputs(models / recipe.name / "outputs", trained, report)
+    return KeptAnswers(models / recipe.name / "outputs", trained, report)
 
 
 def check_variant(recipe_path: Path, recipe: Recipe, variant: str | None, weights: Weights = "float") -> None:
@@ -79,7 +88,7 @@ def standing(recipe_path: Path, variant: str | None, models: Path, weights: Weig
     recipe = load_recipe(recipe_path)
     check_variant(recipe_path, recipe, variant, weights)
     folder = artefact_folder(models, recipe, variant, weights)
-    trained = weights_digest(recipe_path, recipe, models)
+    trained = weights_digest(recipe_path, recipe, models, variant)
     if folder.exists() and _exported_from(folder) == trained:
         return folder, "ready"
     return folder, "to train" if trained is None else "to export"
@@ -115,10 +124,20 @@ def _exported_from(folder: Path) -> Any:
 
 
 def export(recipe_path: Path, models: Path, data: Path | None) -> list[Path]:
-    """Export every variant of a recipe from its trained weights, or its one network that is never cut."""
+    """Export every variant of a recipe that is trained, or its one network that is never cut."""
     recipe = load_recipe(recipe_path)
     with _exporting(models, recipe):
-        return _export(recipe_path, recipe, models, data, recipe.variants)
+        return _export(recipe_path, recipe, models, data, trained_variants(recipe_path, models))
+
+
+def trained_variants(recipe_path: Path, models: Path) -> list[str]:
+    """The variants of a recipe whose weights are there, in its order.
+
+    Raises:
+        ModelError: the file of the weights is damaged.
+    """
+    recipe = load_recipe(recipe_path)
+    return [name for name in recipe.variants if weights_digest(recipe_path, recipe, models, name) is not None]
 
 
 def _exporting(models: Path, recipe: Recipe) -> AbstractContextManager[None]:
@@ -143,22 +162,25 @@ def _export(
     from testbed.snn.export import write_artefact
 
     dataset = load(recipe.dataset, data)
-    digest = weights_digest(recipe_path, recipe, models)
+    digests = {name: weights_digest(recipe_path, recipe, models, name) for name in (None, *variants)}
+    uncut = digests[None]
     if isinstance(recipe.backbone, PairSpec):
-        return [_write_pair(recipe, recipe.backbone, models, dataset, name, digest) for name in variants]
+        return [_write_pair(recipe, recipe.backbone, models, dataset, name, digests[name]) for name in variants]
     networks = build(recipe, dataset)
     source = read_weights(recipe_path, recipe, models, networks)
-    trained = {"weights": digest, "from": source}
+    trained = {name: {"weights": digest, "from": source} for name, digest in digests.items()}
     if not recipe.spiking:
         folder = artefact_folder(models, recipe, None, weights)
-        write_ann(recipe, networks[FULL], dataset, folder, trained, weights)
+        write_ann(recipe, networks[FULL], dataset, folder, trained[None], weights)
         return [folder]
     others = (artefact_folder(models, recipe, name, weights) for name in recipe.variants)
-    like = next((other for other in others if other.exists() and _exported_from(other) == digest), None)
+    like = next((other for other in others if other.exists() and same_backbone(_exported_from(other), uncut)), None)
     folders = []
     for name in variants:
         folder = artefact_folder(models, recipe, name, weights)
-        write_artefact(recipe, name, recipe.variants[name], networks, dataset, folder, trained, like, weights=weights)
+        write_artefact(
+            recipe, name, recipe.variants[name], networks, dataset, folder, trained[name], like, weights=weights
+        )
         folders.append(like := folder)
     return folders
 
@@ -225,18 +247,22 @@ def train(
     retrain: bool = False,
     hardware: Hardware | None = None,
     export_graphs: bool = True,
+    budget: Budget | None = None,
 ) -> list[Path]:
     """Train a recipe (unless its weights ship with it) and export its variants.
 
-    Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside
-    and begins anew; the training it replaces is kept beside it. Where several processes train together, the
+    Training goes on from its last epoch if it was interrupted. `retrain` leaves the shipped checkpoint aside, and
+    begins anew where a training is finished, which is kept beside it. Where several processes train together, the
     first of them exports and returns the folders. Without `export_graphs` nothing is exported: `ensure` does it when
     an experiment first asks for a variant.
+
+    Raises:
+        OutOfTimeError: the budget is spent; nothing is exported then.
+        TestbedError: the recipe, the data or the hardware do not allow it.
     """
     recipe = load_recipe(recipe_path)
     folder = make_folder(models / recipe.name) / "training"
     if recipe.training.phases and (recipe.checkpoint is None or retrain):
-        from testbed.snn.checkpoint import save_checkpoint
         from testbed.snn.processes import Hardware, is_first_process, together
         from testbed.snn.training import train as run
 
@@ -245,10 +271,9 @@ def train(
         with together(hardware or Hardware()) as group:
             dataset = dataset or load(recipe.dataset, data)
             teacher = teacher_of(recipe_path, recipe, models, dataset)
-            networks = run(recipe, dataset, folder, report, group, anew=retrain, teacher=teacher)
+            networks = run(recipe, dataset, folder, report, group, anew=retrain, teacher=teacher, budget=budget)
         if not group.first:
             return []
-        save_checkpoint(networks, recipe, folder / "checkpoint.safetensors")
         if recipe.checkpoint is not None:
-            ship(networks, recipe, recipe_path.parent / recipe.checkpoint, folder / "checkpoint.safetensors")
+            ship(networks, recipe, recipe_path.parent / recipe.checkpoint, folder / CHECKPOINT)
     return export(recipe_path, models, data) if export_graphs else []

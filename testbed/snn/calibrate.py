@@ -19,7 +19,7 @@ from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import thresholds, validation
 from testbed.snn.architecture import Weights
 from testbed.snn.artefact import artefact_folder
-from testbed.snn.outputs import KEY_DIGITS, Report, unheard
+from testbed.snn.keptanswers import KEY_DIGITS, Report, unheard
 from testbed.snn.recipe import load_recipe
 from testbed.snn.thresholds import Drop, paired_drop, per_timestep_thresholds, single_threshold
 from testbed.snn.validation import Validation

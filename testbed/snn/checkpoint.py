@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from testbed.record.log import write_atomically
 from testbed.snn.architecture import FULL
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.trained import NETWORKS, digests_in
 
 
 class SafetensorsIO(CheckpointIO):
@@ -76,42 +79,64 @@ def _with_tensors(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
-    """Write all trained networks of a recipe into one file, in half precision: finer than the export's weight grid.
+    """Write trained networks of a recipe into one file, in half precision: finer than the export's weight grid.
 
     Raises:
         ModelError: a weight is not finite in half precision.
     """
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
+    digests: dict[str, str] = {}
     for name, network in networks.items():
         if not network.has_own_weights:
             continue
-        for key, value in network.state_dict().items():
-            half = value.half() if value.is_floating_point() else value
-            if value.is_floating_point() and not math.isfinite(half.abs().max().item()):
-                raise ModelError(f"{path.name}: {name}.{key} does not fit half precision; training diverged")
-            tensors[f"{name}.{key}"] = half.contiguous()
-    write_atomically(path, save(tensors, {"recipe": recipe_digest(recipe)}))
+        halves = {key: _half(value, f"{path.name}: {name}.{key}") for key, value in network.state_dict().items()}
+        digests[name] = _digest(halves)
+        tensors |= {f"{name}.{key}": value for key, value in halves.items()}
+    write_atomically(path, save(tensors, {"recipe": recipe_digest(recipe), NETWORKS: json.dumps(digests)}))
+
+
+def _half(value: torch.Tensor, where: str) -> torch.Tensor:
+    if not value.is_floating_point():
+        return value.contiguous()
+    half = value.half()
+    if not math.isfinite(half.abs().max().item()):
+        raise ModelError(f"{where} does not fit half precision; training diverged")
+    return half.contiguous()
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
-    """Read trained networks back; a variant that is not trained shares the weights of the uncut network.
+    """Read trained networks back; a variant that is never trained shares the weights of the uncut network.
+
+    Those whose training has not come so far are not in the file; they are taken out of `networks`.
 
     Raises:
         ModelError: the file is damaged or of another recipe.
     """
+    told = digests_in(path)
     try:
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("recipe") != recipe_digest(recipe):
                 raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
         tensors = load_file(path)
-        for name, network in networks.items():
-            prefix = f"{name if network.has_own_weights else FULL}."
+        for name, network in list(networks.items()):
+            source = name if network.has_own_weights else FULL
+            if told is not None and source not in told:
+                del networks[name]
+                continue
+            prefix = f"{source}."
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            if told is not None and _digest(own) != told[source]:
+                raise ModelError(f"{path}: damaged: the weights of {source} are not those that it was written with")
             network.load_state_dict(
-                {
-                    key.removeprefix(prefix): value.float() if value.is_floating_point() else value
-                    for key, value in tensors.items()
-                    if key.startswith(prefix)
-                }
+                {key: value.float() if value.is_floating_point() else value for key, value in own.items()}
             )
             network.eval()
     except (OSError, SafetensorError, RuntimeError) as error:

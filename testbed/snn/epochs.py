@@ -21,6 +21,7 @@ from testbed.data.datasets import Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.snn.accuracy import accuracy_per_timestep
+from testbed.snn.budget import Budget, OutOfTimeError
 from testbed.snn.recipe import Recipe
 from testbed.snn.training_spec import PhaseSpec
 
@@ -151,20 +152,42 @@ class Epochs(Callback):
 
 
 class Keeper(ModelCheckpoint):
-    """Lightning's checkpoint of the last epoch, but for those that ended too soon after the one before."""
+    """Lightning's checkpoint of the last epoch, but for those that ended too soon after the one before.
 
-    _took_s = 0.0
-    _kept_at = 0.0
+    An epoch after which the budget allows no other one is kept however soon it ended.
+
+    Attributes:
+        epoch_s: how long the last epoch took, validation included.
+    """
+
+    def __init__(self, folder: Path, name: str, budget: Budget) -> None:
+        super().__init__(folder, name, save_on_train_epoch_end=True, enable_version_counter=False)
+        self.epoch_s = self._took_s = self._kept_at = self._began_at = 0.0
+        self._budget = budget
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Note when."""
+        self._began_at = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keep the epoch, if that takes little of the time that training takes."""
-        began = time.monotonic()
-        too_soon = began - self._kept_at < self._took_s / KEEPING_SHARE
-        if trainer.strategy.broadcast(too_soon):  # every process waits for the others when it keeps one
-            return
-        super().on_train_epoch_end(trainer, pl_module)
-        self._kept_at = time.monotonic()
-        self._took_s = self._kept_at - began
+        """Keep the epoch, if that takes little of the time that training takes, or nothing follows.
+
+        Raises:
+            OutOfTimeError: another epoch would take too long.
+        """
+        ended_at = time.monotonic()
+        self.epoch_s = ended_at - self._began_at
+        done, wanted = trainer.current_epoch + 1, trainer.max_epochs
+        ends = done < wanted and not self._budget.allows(self.epoch_s * pl_module.cost_of(done, done - 1))
+        too_soon = ended_at - self._kept_at < self._took_s / KEEPING_SHARE
+        # Every process waits for the others when it keeps one, so the first one's clock decides for all.
+        keeps, ends = trainer.strategy.broadcast((ends or not too_soon, ends))
+        if keeps:
+            super().on_train_epoch_end(trainer, pl_module)
+            self._kept_at = time.monotonic()
+            self._took_s = self._kept_at - ended_at
+        if ends:
+            raise OutOfTimeError(f"{done} of {wanted} epochs")
 
 
 def append_row(table: Path, row: dict[str, object]) -> None:

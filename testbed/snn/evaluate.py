@@ -8,13 +8,13 @@ energy: those are measured by `testbed run`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from testbed.data.datasets import Dataset, Samples, load
+from testbed.data.datasets import Dataset, load
 from testbed.errors import ModelError
 from testbed.modes.co_inference import CoInference
 from testbed.modes.edge_only import EdgeOnly
@@ -22,17 +22,13 @@ from testbed.runtime.artefact import ModelCard, load_card
 from testbed.snn import artefact
 from testbed.snn.answers import Answers, Ints
 from testbed.snn.architecture import FULL, Weights, in_form
-from testbed.snn.calibrate import Settings, calibrate
+from testbed.snn.calibrate import Settings, Which, calibrate
 from testbed.snn.evaluation import Row, trained_minutes
+from testbed.snn.keptanswers import CODECS, KeptAnswers, Report, unheard
 from testbed.snn.network_spec import VariantSpec
-from testbed.snn.outputs import CODECS, Outputs, Report, unheard
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, family_digest, load_recipe, recipe_digest
 from testbed.snn.thresholds import paired_drop
-
-if TYPE_CHECKING:
-    from testbed.snn.network import Network
-
 
 FLOAT_BYTES = 4
 
@@ -48,7 +44,8 @@ def evaluate(
 ) -> list[Row]:
     """Rows of a trained recipe: the backbone, then each variant with each codec, each without and with an exit.
 
-    With several forms of the weights, one after the other; every drop is against the backbone in float.
+    With several forms of the weights, one after the other; every drop is against the backbone in float. A network
+    without spikes answers once, so its rows are without an exit.
 
     Args:
         recipe_path: the recipe; its weights must be there.
@@ -65,105 +62,98 @@ def evaluate(
     recipe = load_recipe(recipe_path)
     if isinstance(recipe.backbone, PairSpec):
         raise ModelError(f"{recipe_path}: evaluate is for networks; testbed show says what a pair of graphs reaches")
-    dataset = load(recipe.dataset, data)
     minutes = trained_minutes(models / recipe.name / "training" / "training.csv")
-    if not recipe.spiking:
-        return _ann_rows(recipe_path, models, data, forms, dataset, minutes)
-    full = artefact.deployed_networks(recipe_path, models, dataset, names={FULL})[FULL]
-    outputs = artefact.outputs(recipe_path, models, report)
-    backbone = _whole(outputs, full, dataset.test, recipe.timesteps, "float")
-    rows = []
-    for weights in forms:
-        rows += _rows(recipe_path, models, data, drop, weights, dataset, minutes, backbone, outputs, exits)
-    return rows
+    asked = _Asked(recipe_path, recipe, models, data, load(recipe.dataset, data), minutes, drop, tuple(exits), report)
+    return _spiking_rows(asked, forms) if recipe.spiking else _ann_rows(asked, forms)
 
 
-def _whole(outputs: Outputs, full: Network, test: Samples, timesteps: int, weights: Weights) -> Answers:
-    return Answers(outputs.of(in_form(FULL, weights), full, test, timesteps)[0], test.labels)
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a recipe, and what of it is the same in all its rows."""
+
+    path: Path
+    recipe: Recipe
+    models: Path
+    data: Path | None
+    dataset: Dataset
+    minutes: float | None
+    drop: float
+    exits: tuple[float, ...]
+    report: Report
+
+    def exported(self, variant: str | None, weights: Weights) -> Path:
+        """The folder of an exported variant, or of a network that has none."""
+        return artefact.ensure(self.path, variant, self.models, self.data, weights)
+
+    def thresholds(self, variant: str, network: Which, weights: Weights) -> tuple[float | None, ...]:
+        """Of a network's rows: no exit, then what was asked for or is found on the validation samples."""
+        if self.exits:
+            return None, *self.exits
+        settings = Settings(
+            network=network, drop=self.drop, policy="max_softmax", accumulate="mean", per_timestep=False
+        )
+        found = calibrate(self.path, variant, self.models, self.data, settings, weights, self.report)
+        return None, found.thresholds[0]
 
 
-def _ann_rows(
-    recipe_path: Path,
-    models: Path,
-    data: Path | None,
-    forms: Sequence[Weights],
-    dataset: Dataset,
-    minutes: float | None,
-) -> list[Row]:
+@dataclass(frozen=True)
+class _Way:
+    """A way to answer the test set: with the uncut network, or with a variant's halves and a codec between them.
+
+    `payloads` [T, N] are bytes of codes. `edge_share` is the edge's, of a timestep's multiplications.
+    """
+
+    card: ModelCard
+    answers: Answers
+    variant: str = ""
+    edge_share: float = 1.0
+    codec: str = ""
+    payloads: Ints | None = None
+
+
+def _ann_rows(asked: _Asked, forms: Sequence[Weights]) -> list[Row]:
     """What the exported graphs of a network without spikes answer, after its one step."""
     from testbed.snn import ann
 
-    recipe, test = load_recipe(recipe_path), dataset.test
+    test = asked.dataset.test
     wanted: dict[Weights, None] = dict.fromkeys(("float", *forms))
-    folders = {weights: artefact.ensure(recipe_path, None, models, data, weights) for weights in wanted}
-    answers = {
-        weights: Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels) for weights, folder in folders.items()
-    }
-    return [
-        _row(recipe, load_card(folders[each]), minutes, answers["float"], answers[each], None, EdgeOnly.facts.name)
-        for each in forms
-    ]
+    ways = {}
+    for weights in wanted:
+        folder = asked.exported(None, weights)
+        ways[weights] = _Way(load_card(folder), Answers(ann.logits(folder / ann.GRAPH, test)[None], test.labels))
+    return [_row(asked, ways["float"].answers, ways[weights], None) for weights in forms]
 
 
-def _rows(
-    recipe_path: Path,
-    models: Path,
-    data: Path | None,
-    drop: float,
-    weights: Weights,
-    dataset: Dataset,
-    minutes: float | None,
-    backbone: Answers,
-    outputs: Outputs,
-    exits: Sequence[float],
-) -> list[Row]:
+def _spiking_rows(asked: _Asked, forms: Sequence[Weights]) -> list[Row]:
+    kept = artefact.kept_answers(asked.path, asked.models, asked.report)
+    full = artefact.deployed_networks(asked.path, asked.models, asked.dataset, names={FULL})[FULL]
+    test = asked.dataset.test
+    backbone = Answers(kept.of(FULL, full, test, asked.recipe.timesteps)[0], test.labels)
+    return [row for weights in forms for row in _form_rows(asked, kept, backbone, weights)]
+
+
+def _form_rows(asked: _Asked, kept: KeptAnswers, backbone: Answers, weights: Weights) -> list[Row]:
+    """Of one form of the weights; `backbone` is the uncut network's answers in float."""
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
-    recipe, test = load_recipe(recipe_path), dataset.test
-    cards = {name: load_card(artefact.ensure(recipe_path, name, models, data, weights)) for name in recipe.variants}
-    networks = artefact.deployed_networks(recipe_path, models, dataset, weights)
-
-    def thresholds(variant: str, network: str) -> tuple[float | None, ...]:
-        if exits:
-            return None, *exits
-        settings = Settings(
-            network="full" if network == "full" else "split",
-            drop=drop,
-            policy="max_softmax",
-            accumulate="mean",
-            per_timestep=False,
-        )
-        return None, calibrate(recipe_path, variant, models, data, settings, weights, outputs.report).thresholds[0]
-
+    recipe, test = asked.recipe, asked.dataset.test
+    variants = artefact.trained_variants(asked.path, asked.models)
+    if not variants:
+        raise ModelError(f"{asked.path}: none of its variants is trained yet; testbed train {asked.path} goes on")
+    cards = {name: load_card(asked.exported(name, weights)) for name in variants}
+    networks = artefact.deployed_networks(asked.path, asked.models, asked.dataset, weights)
     whole = backbone
     if weights != "float":
-        whole = _whole(outputs, networks[FULL], test, recipe.timesteps, weights)
-    first, edge_shares = next(iter(recipe.variants)), shares(recipe).variants
-    rows = [
-        _row(recipe, cards[first], minutes, backbone, whole, alpha, EdgeOnly.facts.name)
-        for alpha in thresholds(first, "full")
-    ]
+        whole = Answers(kept.of(in_form(FULL, weights), networks[FULL], test, recipe.timesteps)[0], test.labels)
+    first, edge_shares = variants[0], shares(recipe).variants
+    uncut = _Way(cards[first], whole)
+    rows = [_row(asked, backbone, uncut, each) for each in asked.thresholds(first, "full", weights)]
     for name, card in cards.items():
-        logits, payloads = outputs.of(in_form(name, weights), networks[name], test, recipe.timesteps, card)
-        answers = Answers(logits, test.labels)
-        alphas = thresholds(name, "split")
+        logits, payloads = kept.of(in_form(name, weights), networks[name], test, recipe.timesteps, card)
+        answers, alphas = Answers(logits, test.labels), asked.thresholds(name, "split", weights)
         for codec in CODECS:
-            rows += [
-                _row(
-                    recipe,
-                    card,
-                    minutes,
-                    backbone,
-                    answers,
-                    each,
-                    CoInference.facts.name,
-                    name,
-                    codec,
-                    payloads[codec],
-                    edge_shares[name],
-                )
-                for each in alphas
-            ]
+            way = _Way(card, answers, name, edge_shares[name], codec, payloads[codec])
+            rows += [_row(asked, backbone, way, each) for each in alphas]
     return rows
 
 
@@ -171,21 +161,12 @@ def _cut(variant: VariantSpec) -> str:
     return f"{variant.split}, from pixels" if variant.from_pixels else variant.split
 
 
-def _row(
-    recipe: Recipe,
-    card: ModelCard,
-    minutes: float | None,
-    backbone: Answers,
-    answers: Answers,
-    threshold: float | None,
-    mode: str,
-    variant: str = "",
-    codec: str = "",
-    payloads: Ints | None = None,
-    edge_share: float = 1.0,
-) -> Row:
-    exits = answers.exits(threshold)
-    right = answers.answered(exits)
+def _row(asked: _Asked, backbone: Answers, way: _Way, threshold: float | None) -> Row:
+    """The row of a way to answer with an exit (None: without); every drop is against `backbone`."""
+    recipe, card, payloads = asked.recipe, way.card, way.payloads
+    variant = recipe.variants[way.variant] if way.variant else None
+    exits = way.answers.exits(threshold)
+    right = way.answers.answered(exits)
     drop = paired_drop(backbone.right[-1], right)
     sent: float | None = None
     elements = 0
@@ -205,25 +186,25 @@ def _row(
         spiking=card.spiking,
         weights=card.weights,
         timesteps=recipe.timesteps,
-        mode=mode,
-        variant=variant,
-        kind=recipe.variants[variant].kind if variant else "uncut",
-        split=_cut(recipe.variants[variant]) if variant else "",
-        code="x".join(map(str, card.code_shape or [])) if variant else "",
-        compression=card.compression if variant else None,
-        edge_share=edge_share,
-        codec=codec,
+        mode=(EdgeOnly if variant is None else CoInference).facts.name,
+        variant=way.variant,
+        kind="uncut" if variant is None else variant.kind,
+        split="" if variant is None else _cut(variant),
+        code="" if variant is None else "x".join(map(str, card.code_shape or [])),
+        compression=None if variant is None else card.compression,
+        edge_share=way.edge_share,
+        codec=way.codec,
         exit_threshold=threshold,
         samples=len(right),
         accuracy=float(right.mean()),
-        accuracy_per_timestep=" ".join(f"{value:.4f}" for value in answers.right.mean(axis=1)),
+        accuracy_per_timestep=" ".join(f"{value:.4f}" for value in way.answers.right.mean(axis=1)),
         drop_points=drop.points,
         drop_low=drop.low,
         drop_high=drop.high,
-        exit_drop_points=None if threshold is None else paired_drop(answers.right[-1], right).points,
+        exit_drop_points=None if threshold is None else paired_drop(way.answers.right[-1], right).points,
         mean_exit_timestep=float(exits.mean()),
         payload_bytes=sent,
         reduction_vs_float32=FLOAT_BYTES * elements / sent if sent else None,
         reduction_vs_packed=elements / 8 / sent if sent else None,
-        trained_minutes=minutes,
+        trained_minutes=asked.minutes,
     )

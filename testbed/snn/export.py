@@ -8,7 +8,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from torch import Tensor, nn
 from testbed.data.datasets import Dataset, Samples
 from testbed.errors import ModelError
 from testbed.record.log import write_atomically
-from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, verify, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, verify
 from testbed.snn.accuracy import accuracy_per_timestep
 from testbed.snn.architecture import Weights
 from testbed.snn.deployable import deployed
 from testbed.snn.exact import check_graphs
-from testbed.snn.graphwork import graph_works
 from testbed.snn.int8graph import OPSET, graph_form
+from testbed.snn.modelcard import Cut, write_model_card
 from testbed.snn.network import Network
 from testbed.snn.network_spec import VariantSpec
 from testbed.snn.opcount import count_parts, op_counts
@@ -214,33 +213,18 @@ def write_artefact(
         check_graphs(part, network, full, dataset.test, recipe.timesteps)
     feature = recipe.feature_shape(variant)
     code = feature if network.bottleneck is None else network.bottleneck.code_shape(feature)
-    card = write_card(
+    rates = code_rates(network, dataset.train, recipe.timesteps)
+    card = write_model_card(
         part,
-        ModelCard(
-            name=f"{recipe.name}/{variant_name}",
-            backbone=recipe.backbone.name,
-            width=recipe.backbone.width,
-            weights=weights,
-            dataset=dataset.name,
-            dataset_variant=dataset.variant,
-            timesteps=recipe.timesteps,
-            classes=list(dataset.classes),
-            input_shape=list(sample.shape[-3:]),
-            static_input=dataset.static,
-            split=variant.split,
-            feature_shape=list(feature),
-            code_shape=list(code),
-            bottleneck=variant.bottleneck is not None,
-            compression=32 * prod(feature) / prod(code),
-            accuracy_per_timestep={
-                "full": accuracy,
-                "split": accuracy_of_a_cut(network, accuracy, some, recipe.timesteps),
-            },
-            code_rates=code_rates(network, dataset.train, recipe.timesteps),
-            op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),
-            graphs=graph_works(part),
-            trained={"recipe": recipe_digest(recipe), **trained},
-        ),
+        f"{recipe.name}/{variant_name}",
+        recipe.backbone,
+        dataset,
+        recipe.timesteps,
+        {"full": accuracy, "split": accuracy_of_a_cut(network, accuracy, some, recipe.timesteps)},
+        {"recipe": recipe_digest(recipe), **trained},
+        Cut(variant.split, feature, code, variant.bottleneck is not None, rates),
+        weights=weights,
+        op_counts=op_counts(*count_parts(network, dataset.test, recipe.timesteps), cost, dataset.test),
     )
     if folder.exists():
         shutil.rmtree(folder)

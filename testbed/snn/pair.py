@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from testbed.data.datasets import Dataset, Samples
 from testbed.data.size import Size, sides
 from testbed.errors import DataError, ModelError
-from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard, write_card
+from testbed.runtime.artefact import ACCURACY_SAMPLES, ModelCard
 from testbed.runtime.backbone import Stepped
 from testbed.runtime.graph import State
 from testbed.runtime.onnx import OnnxGraph
 from testbed.snn.chunks import read_graph
-from testbed.snn.graphwork import graph_works
 from testbed.snn.join import for_one, joined, pixels_as_they_are, unrolled, with_uint8_code
+from testbed.snn.modelcard import Cut, write_model_card
 from testbed.snn.own_spec import FileHere, Shape
 from testbed.snn.pair_spec import CUT, PairSpec
 
@@ -195,32 +194,12 @@ def write_pair(
         _Files.of(spec).write(part, frame, timesteps, still=dataset.static)
         feature = spec.feature or found.code
         split, some = Graphs(part, timesteps, cut=True), dataset.test.some(ACCURACY_SAMPLES)
-        card = write_card(
-            part,
-            ModelCard(
-                name=name,
-                backbone=spec.name,
-                width=None,
-                dataset=dataset.name,
-                dataset_variant=dataset.variant,
-                timesteps=timesteps,
-                classes=list(dataset.classes),
-                input_shape=list(frame),
-                static_input=dataset.static,
-                split=CUT,
-                feature_shape=list(feature),
-                code_shape=list(found.code),
-                bottleneck=feature != found.code,
-                compression=32 * prod(feature) / prod(found.code),
-                accuracy_per_timestep={
-                    "full": _accuracy(Graphs(part, timesteps, cut=False), some),
-                    "split": _accuracy(split, some),
-                },
-                code_rates=_rates(split, dataset.train),
-                graphs=graph_works(part),
-                trained=trained,
-            ),
-        )
+        accuracy = {
+            "full": _accuracy(Graphs(part, timesteps, cut=False), some),
+            "split": _accuracy(split, some),
+        }
+        cut = Cut(CUT, feature, found.code, feature != found.code, _rates(split, dataset.train))
+        card = write_model_card(part, name, spec, dataset, timesteps, accuracy, trained, cut)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     finally:

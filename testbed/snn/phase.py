@@ -59,6 +59,14 @@ class Phase(lightning.LightningModule):
         """T that an epoch trains with."""
         return self._recipe.timesteps if self._phase.timesteps is None else self._phase.timesteps[epoch]
 
+    def cost_of(self, epoch: int, other: int) -> float:
+        """How much more arithmetic an epoch has than another one: in proportion to T and to the area of its crops."""
+
+        def size(number: int) -> float:
+            return self.timesteps_of(number) * (1 if self._phase.crops is None else self._phase.crops[number] ** 2)
+
+        return size(epoch) / size(other)
+
     def on_fit_start(self) -> None:
         """Move what it learns from beside the network, and turn on the compiled neurons."""
         for known in self._teacher + self._uncut:

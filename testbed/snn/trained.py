@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+from safetensors import SafetensorError, safe_open
+
 from testbed.data.datasets import Dataset
 from testbed.errors import ModelError
 from testbed.runtime.digest import file_digest
@@ -15,6 +18,12 @@ from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The trained networks of a recipe, in its folder of training."""
+
+NETWORKS = "networks"
+"""Where a checkpoint's metadata say which networks it has, each with a hash of its weights."""
 
 
 def ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint: Path) -> None:
@@ -57,17 +66,55 @@ def weights_of(recipe_path: Path, recipe: Recipe, models: Path) -> Path:
         return recipe.weights.path
     if recipe.checkpoint is not None:
         return Path(os.path.normpath(recipe_path.parent / recipe.checkpoint))
-    return models / recipe.name / "training" / "checkpoint.safetensors"
+    return models / recipe.name / "training" / CHECKPOINT
 
 
-def weights_digest(recipe_path: Path, recipe: Recipe, models: Path) -> str | None:
-    """What an artefact is made from: the recipe and the weights; None where there are no weights."""
+def weights_digest(recipe_path: Path, recipe: Recipe, models: Path, variant: str | None = None) -> str | None:
+    """What a variant's artefact is made from, or the uncut network's; None where it is not trained.
+
+    That is `RECIPE-WEIGHTS` of a file that is whole, as those that ship. A training of one's own grows by one network
+    after the other; there it is `RECIPE-UNCUT-VARIANT`, so that what is trained later changes nothing that was
+    measured.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
     path = weights_of(recipe_path, recipe, models)
-    return f"{recipe_digest(recipe)[:16]}-{file_digest(path)[:16]}" if path.exists() else None
+    if not path.exists():
+        return None
+    of_recipe = recipe_digest(recipe)[:16]
+    told = digests_in(path) if path.suffix == ".safetensors" and recipe.training.phases else None
+    if told is None:
+        return f"{of_recipe}-{file_digest(path)[:16]}"
+    own = [FULL] if variant is None or not recipe.variants[variant].trained_in else [FULL, variant]
+    if not all(name in told for name in own):
+        return None
+    return "-".join([of_recipe, *(told[name][:16] for name in own)])
+
+
+def digests_in(path: Path) -> dict[str, str] | None:
+    """A hash of each network's weights in a checkpoint, by name; None where the file does not say, as older ones.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            told = (file.metadata() or {}).get(NETWORKS)
+        return None if told is None else msgspec.json.decode(told, type=dict[str, str])
+    except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+        raise ModelError(f"{path}: not the weights of this recipe: {str(error).splitlines()[0]}") from error
+
+
+def same_backbone(left: str | None, right: str | None) -> bool:
+    """Whether two digests of weights are of the same uncut network."""
+    return left is not None and right is not None and left.split("-")[:2] == right.split("-")[:2]
 
 
 def read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict[str, Network]) -> str:
     """Put trained weights into a recipe's untrained networks; returns the name of their file.
+
+    Networks whose training has not come so far are taken out of `networks`.
 
     Raises:
         ModelError: they are not there, are damaged, or of another recipe.
@@ -77,7 +124,8 @@ def read_weights(recipe_path: Path, recipe: Recipe, models: Path, networks: dict
 
     path = weights_of(recipe_path, recipe, models)
     if not path.exists():
-        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path} --retrain makes them")
+        anew = "" if recipe.checkpoint is None else " --retrain"
+        raise ModelError(f"{path}: no trained weights; testbed train {recipe_path}{anew} makes them")
     if not recipe.training.phases:  # the networks were built with them
         return path.name
     (packed.unpack if path.suffix == packed.SUFFIX else load_checkpoint)(networks, recipe, path)

@@ -1,7 +1,8 @@
 """Training of a recipe on Lightning: phases over one backbone and its variants, checkpointed at every epoch.
 
 `progress.json` says which (network, phase) jobs are done, each network's weights lie beside it, and Lightning's own
-checkpoint holds the job that is running: a training that is started again goes on from its last whole epoch.
+checkpoint holds the job that is running: a training that is started again goes on from its last whole epoch. Networks
+that are done with all their jobs are in `checkpoint.safetensors`, and can be exported and measured.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.record.log import write_json
 from testbed.snn.architecture import FULL
 from testbed.snn.batches import Augmentation, Batches
+from testbed.snn.budget import Budget, OutOfTimeError
 from testbed.snn.build import build
-from testbed.snn.checkpoint import SafetensorsIO, load_weights, save_weights
+from testbed.snn.checkpoint import SafetensorsIO, load_weights, save_checkpoint, save_weights
 from testbed.snn.epochs import Epochs, Keeper, Report
 from testbed.snn.network import Network
 from testbed.snn.phase import JOB_KEY, Phase
 from testbed.snn.processes import Group
 from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.trained import CHECKPOINT
 from testbed.snn.training_spec import PhaseSpec
 
 PHASE_NAME = "phase"
@@ -62,12 +65,14 @@ def train(
     *,
     anew: bool = False,
     teacher: Network | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Network]:
     """Train everything that the recipe asks for, from the last checkpoint in `folder` if there is one.
 
     Every process of the group calls this with the same arguments, and they must share `folder`; the first process
-    alone writes and reports. `anew` moves what is in `folder` aside before. `teacher` is the network of the recipe's
-    `training.teacher`, a relu one; without it phases that distil learn from the recipe's own uncut network.
+    alone writes and reports. `anew` moves a training that is finished, or of another recipe, aside before. `teacher` is
+    the network of the recipe's `training.teacher`, a relu one; without it phases that distil learn from the recipe's
+    own uncut network. Whenever a network is done, `checkpoint.safetensors` has it and those before it.
 
     Returns:
         The trained networks by name, on the CPU and in evaluation mode, the same in every process.
@@ -76,18 +81,20 @@ def train(
         ModelError: the checkpoint in `folder` is of another recipe, or training diverged.
         DataError: the data set does not fit the recipe.
         ExperimentError: the recipe does not fit the hardware.
+        OutOfTimeError: the budget is spent; the same call goes on.
         KeyboardInterrupt: the user, or a batch system's SIGTERM, ended it.
     """
     _check(recipe, dataset, group)
     _keep_freed_memory()
+    budget = budget or Budget()
     networks = build(recipe, dataset)
-    progress = _begin(folder, recipe_digest(recipe), group, anew)
-    for name in progress.trained:
-        load_weights(networks[name], folder / f"{name}.safetensors")
     jobs = [(FULL, phase) for phase in recipe.training.phases if phase.train == "backbone"]
     for name, variant in recipe.variants.items():
         jobs += [(name, phase) for phase in recipe.training.phases if phase.train in variant.trained_in]
-    rows = 0
+    progress = _begin(folder, recipe_digest(recipe), len(jobs), group, anew)
+    for name in progress.trained:
+        load_weights(networks[name], folder / f"{name}.safetensors")
+    rows, epoch_s = 0, 0.0
     for number, (name, phase) in enumerate(jobs):
         if number >= progress.jobs_done:
             if name != FULL and name not in progress.trained:
@@ -102,12 +109,25 @@ def train(
                 None if phase.match is None else networks[FULL],
             )
             epochs = Epochs(recipe, name, phase, dataset.validation, folder / "training.csv", rows, report)
-            _fit(module, epochs, recipe, phase, dataset, folder, f"{number}-{name}-{phase.train}", group)
+            keeper = Keeper(folder, PHASE_NAME, budget)
+            try:
+                if not group.fabric.broadcast(budget.allows(epoch_s)):
+                    raise OutOfTimeError(f"0 of {phase.epochs} epochs")
+                _fit(module, epochs, keeper, recipe, phase, dataset, folder, f"{number}-{name}-{phase.train}", group)
+            except OutOfTimeError as error:
+                raise OutOfTimeError(
+                    f"time is up: {name}, {phase.train} has {error}; the same command goes on from there"
+                ) from error
+            epoch_s = keeper.epoch_s
             progress = Checkpoint(
                 recipe=progress.recipe, jobs_done=number + 1, trained=sorted({*progress.trained, name})
             )
+            if group.first:
+                _keep_whole(networks, {each for each, _ in jobs[number + 1 :]}, recipe, folder)
             _finish(networks[name], name, progress, folder, group)
         rows += phase.epochs
+    if group.first and not (folder / CHECKPOINT).exists():
+        _keep_whole(networks, set(), recipe, folder)
     return {name: network.cpu().eval() for name, network in networks.items()}
 
 
@@ -131,6 +151,7 @@ def _check(recipe: Recipe, dataset: Dataset, group: Group) -> None:
 def _fit(
     module: Phase,
     epochs: Epochs,
+    keeper: Keeper,
     recipe: Recipe,
     phase: PhaseSpec,
     dataset: Dataset,
@@ -151,7 +172,6 @@ def _fit(
         world=group.size,
         device=group.fabric.device,
     )
-    keeper = Keeper(folder, PHASE_NAME, save_on_train_epoch_end=True, enable_version_counter=False)
     with warnings.catch_warnings():
         # Lightning warns of its own and torch's internals, and of a checkpoint folder that is meant to be there.
         warnings.simplefilter("ignore")
@@ -183,11 +203,11 @@ def _resumable(folder: Path, job: int) -> str | None:
     return str(latest)
 
 
-def _begin(folder: Path, digest: str, group: Group, anew: bool) -> Checkpoint:
+def _begin(folder: Path, digest: str, jobs: int, group: Group, anew: bool) -> Checkpoint:
     """How far training got, as every process reads it after the first one has made the folder ready."""
     path = folder / "progress.json"
     if group.first:
-        if anew and folder.exists():
+        if anew and folder.exists() and not _goes_on(path, digest, jobs):
             folder.rename(_unused(folder))
         if not path.exists():
             write_json(path, Checkpoint(recipe=digest))  # from the first epoch on, the folder says whose it is
@@ -206,6 +226,22 @@ def _begin(folder: Path, digest: str, group: Group, anew: bool) -> Checkpoint:
             f"{folder}: holds a checkpoint of another version of this recipe; move it away, or train with --retrain"
         )
     return progress
+
+
+def _keep_whole(networks: dict[str, Network], unfinished: set[str], recipe: Recipe, folder: Path) -> None:
+    """Write the networks that are done with all their jobs, for who measures them while others are still trained."""
+    if FULL not in unfinished:
+        whole = {name: network for name, network in networks.items() if name not in unfinished}
+        save_checkpoint(whole, recipe, folder / CHECKPOINT)
+
+
+def _goes_on(path: Path, digest: str, jobs: int) -> bool:
+    """Whether a training of this recipe was interrupted."""
+    try:
+        progress = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return progress.recipe == digest and progress.jobs_done < jobs
 
 
 def _finish(network: Network, name: str, progress: Checkpoint, folder: Path, group: Group) -> None:

@@ -22,7 +22,7 @@ from testbed.runtime.artefact import ModelCard
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn import artefact
 from testbed.snn.architecture import FULL, in_form
-from testbed.snn.outputs import KEY_DIGITS, Outputs, Report, samples_digest, unheard
+from testbed.snn.keptanswers import KEY_DIGITS, KeptAnswers, Report, samples_digest, unheard
 from testbed.snn.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -71,23 +71,23 @@ def ensure(
     networks, samples, dataset = artefact.to_validate(recipe_path, variant, models, data, card.weights)
     make_folder(folder)
     _write(folder / "labels.npy", samples.labels)
-    outputs = artefact.outputs(recipe_path, models, report)
+    answers = artefact.kept_answers(recipe_path, models, report)
     for name, network in networks.items():
         title = in_form(variant if name == "split" else FULL, card.weights)
-        _write(folder / f"{name}.npy", _logits(outputs, title, network, samples, card.timesteps))
+        _write(folder / f"{name}.npy", _logits(answers, title, network, samples, card.timesteps))
     document = Validation(dataset=dataset, samples=len(samples), sha256=samples_digest(samples), artefact=card.hash)
     write_json(folder / DOCUMENT, document)
 
 
 def _logits(
-    outputs: Outputs, title: str, network: Network | Graphs, samples: Samples, timesteps: int
+    answers: KeptAnswers, title: str, network: Network | Graphs, samples: Samples, timesteps: int
 ) -> NDArray[np.float32]:
     """Logits [T, N, K] of a deployable network: those that its step graphs give."""
     from testbed.snn.pair import Graphs
 
     if isinstance(network, Graphs):
         return network.logits(samples)
-    return outputs.of(title, network, samples, timesteps)[0]
+    return answers.of(title, network, samples, timesteps)[0]
 
 
 def array(path: Path) -> NDArray[Any]:

@@ -146,7 +146,7 @@ class Agent:
     def _connect(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 1000)
-        socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_CONTROL_BYTES)
+        socket.setsockopt(zmq.MAXMSGSIZE, messages.MAX_SEALED_BYTES)
         socket.setsockopt(zmq.IDENTITY, self.start.node.encode())
         socket.curve_publickey = self.start.keys.public.encode()
         socket.curve_secretkey = self.start.keys.secret.encode()
@@ -155,7 +155,10 @@ class Agent:
         return socket
 
     def _send(self, socket: zmq.Socket[bytes], seq: int, body: Body) -> None:
-        socket.send(messages.encode(Message(run=self.run, seq=seq, body=body)))
+        socket.send(self._encoded(seq, body))
+
+    def _encoded(self, seq: int, body: Body) -> bytes:
+        return messages.encode(Message(run=self.run, seq=seq, body=body))
 
     def _hello(self) -> messages.Hello:
         return messages.Hello(
@@ -176,19 +179,18 @@ class Agent:
         )
 
     def _take(self, jobs: Jobs, carry_out: CarryOut) -> None:
-        """One order after the other, each answered, with `Fault` where it could not be carried out."""
+        """One order after the other, each answered: with `Fault` where it cannot be done or its answer not be sent."""
         outbox = self._context.socket(zmq.PUSH)
         outbox.connect(self._outbox_address)
         while (message := jobs.get()) is not None:
-            answer: Body
             try:
-                answer = carry_out(message.body, lambda body: self._send(outbox, 0, body))
+                answer = self._encoded(message.seq, carry_out(message.body, lambda body: self._send(outbox, 0, body)))
             except TestbedError as error:
-                answer = messages.Fault(message=str(error), kind=type(error).__name__)
+                answer = self._encoded(message.seq, messages.Fault.of(str(error), type(error).__name__))
             except Exception as error:  # a bug: its traceback goes to the worker's log
                 traceback.print_exc()
-                answer = messages.Fault(message=f"{type(error).__name__}: {error}", kind="bug")
-            self._send(outbox, message.seq, answer)
+                answer = self._encoded(message.seq, messages.Fault.of(f"{type(error).__name__}: {error}", "bug"))
+            outbox.send(answer)
         outbox.close(linger=0)
 
     def _work(self) -> None:
@@ -202,4 +204,4 @@ class Agent:
         """Tell the orchestrator, unasked, of a fault; from any thread."""
         with self._context.socket(zmq.PUSH) as outbox:
             outbox.connect(self._outbox_address)
-            self._send(outbox, 0, messages.Fault(message=message, kind="WorkerError"))
+            self._send(outbox, 0, messages.Fault.of(message, "WorkerError"))

@@ -29,7 +29,7 @@ from testbed.link.shaping.shaper import Shaping
 from testbed.modes.kit import Kit
 from testbed.record.noderecord import BoardFacts, Finished, Loaded
 from testbed.record.schema import EventRow
-from testbed.runtime.outputs import Outputs
+from testbed.runtime.keptoutputs import KeptOutputs
 
 
 class Station:
@@ -49,7 +49,7 @@ class Station:
             self.event("settings", changes=self._settings.changes)
         emulates = load.profile.emulates
         self.tempo: Tempo = RealTempo()
-        self.outputs = Outputs(None if emulates is None or load.outputs is None else Path(load.outputs))
+        self.outputs = KeptOutputs(None if emulates is None or load.outputs is None else Path(load.outputs))
         self._activity: ActivityWriter | None = None
         self._emulated: EmulatedTempo | None = None
         if emulates is not None:

@@ -17,7 +17,15 @@ from testbed.link.messages.answers import (
 )
 from testbed.link.messages.body import Heartbeat
 from testbed.link.messages.cell import Arrivals, CellConfig, ExitConfig
-from testbed.link.messages.envelope import CONTROL_SCHEMA, MAX_CONTROL_BYTES, Body, Message, decode, encode
+from testbed.link.messages.envelope import (
+    CONTROL_SCHEMA,
+    MAX_CONTROL_BYTES,
+    MAX_SEALED_BYTES,
+    Body,
+    Message,
+    decode,
+    encode,
+)
 from testbed.link.messages.orders import (
     AskShaping,
     BeginLink,
@@ -43,6 +51,7 @@ from testbed.link.messages.start import WorkerStart
 __all__ = [
     "CONTROL_SCHEMA",
     "MAX_CONTROL_BYTES",
+    "MAX_SEALED_BYTES",
     "Answer",
     "Arrivals",
     "AskShaping",

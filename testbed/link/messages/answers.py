@@ -8,6 +8,9 @@ from testbed.link.messages.body import Count, Heartbeat, MessageBody
 from testbed.record import noderecord
 from testbed.record.noderecord import HelloFacts
 
+MOST_CHARACTERS = 10_000
+"""Of what a fault says."""
+
 
 class Hello(MessageBody, frozen=True, kw_only=True):
     """A worker's first message: which participant it is and what it runs on."""
@@ -82,6 +85,12 @@ class Fault(MessageBody, frozen=True, kw_only=True):
 
     message: str
     kind: str
+
+    @classmethod
+    def of(cls, message: str, kind: str) -> Fault:
+        """One that can be sent whatever its message is: the beginning of a long one, names that are no text escaped."""
+        text = message.encode(errors="backslashreplace").decode()
+        return cls(message=text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…", kind=kind)
 
 
 Answer: TypeAlias = Hello | CanShape | Loaded | CooledDown | PathChecked | Measured | Finished | Done

@@ -17,6 +17,9 @@ from testbed.link.messages.orders import ToWorker
 
 CONTROL_SCHEMA = 9
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
+MAX_SEALED_BYTES = MAX_CONTROL_BYTES + 33
+"""Of a message as CURVE sends it (RFC 26: a command's name, a nonce, flags and an authenticator on top). What is larger
+a socket drops with the connection, and nobody is told."""
 
 Body: TypeAlias = ToWorker | FromWorker
 
@@ -49,7 +52,7 @@ def encode(message: Message) -> bytes:
     """
     try:
         data = _ENCODER.encode(message)
-    except (msgspec.MsgspecError, TypeError, OverflowError) as error:
+    except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise LinkError(f"{type(message.body).__name__} cannot be sent: {error}") from error
     if len(data) > MAX_CONTROL_BYTES:
         raise LinkError(

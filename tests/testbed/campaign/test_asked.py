@@ -1,4 +1,4 @@
-"""What a network without spikes cannot do is one line, before anything is exported."""
+"""What an experiment asks for is known before anything is exported, and what an ANN cannot do is one line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ RECIPE = {
     "dataset": {"name": "digits", "image_size": 32, "channels": 1},
     "training": {"phases": [{"train": "backbone", "epochs": 1, "lr": 0.1}]},
 }
+PIXELS = {"split": "stem", "bottleneck": {"channels": 8, "stride": 4, "encoder": "pixels", "layers": 4}}
 
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Callable[..., Asked]:
     def asked(*cells: dict[str, object]) -> Asked:
         for name, rest in (
-            ("lif", {"backbone": {}, "timesteps": 2, "variants": {"plain": {"split": "stem"}}}),
+            ("lif", {"backbone": {}, "timesteps": 2, "variants": {"plain": {"split": "stem"}, "pixels": PIXELS}}),
             ("relu", {"backbone": {"neuron": "relu"}, "timesteps": 1}),
         ):
             (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(RECIPE | {"name": name} | rest))
@@ -45,6 +46,12 @@ def test_an_ann_stands_beside_the_spiking_network_and_is_compared_with_it(asked)
     found = asked({"mode": "edge_only", "model": "ann"}, {"mode": "cloud_only", "model": "ann"})
     assert found.labels == ["edge-only", "edge-only ANN int8", "cloud-only ANN int8"]
     assert (found.added, found.compared) == (0, {"plain": "plain", "ann": "plain"})
+
+
+def test_a_code_of_pixels_is_told_from_one_of_features_at_the_same_split(asked):
+    coded = {"mode": "co_inference", "model": "plain", "codec": "packed"}
+    found = asked(coded, coded | {"variant": "pixels"})
+    assert found.labels[1:] == ["co-inference 32x packed", "co-inference from pixels 4096x packed"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Labels say whatever varies between the cells of a campaign, and no two are the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def test_an_ann_is_called_one_with_its_form_and_changes_no_other_label():
         "edge-only ANN float",
     ]
     assert labels([edge(), edge("vgg16", "int8", spiking=False)]) == ["edge-only resnet18", "edge-only vgg16 ANN int8"]
+
+
+def test_a_code_of_pixels_is_said_to_be_and_changes_no_other_label():
+    pixels = replace(unnamed(model="p"), from_pixels=True)
+    others = [edge(), unnamed(), unnamed(codec="sparse")]
+    assert labels([*others[:2], replace(pixels, compression=64)]) == [
+        *labels(others[:2]),
+        "co-inference from pixels 64x packed",
+    ]
+    features = labels([*others, unnamed(model="p")])[:3]
+    assert labels([*others, pixels]) == [*features, "co-inference from pixels 2048x packed, model p"]
+    both = labels([unnamed(split="stage3"), pixels], "small")
+    assert both[1] == "co-inference stage2 from pixels 2048x packed [small]"
+    assert labels([replace(edge(), from_pixels=True)]) == ["edge-only"], "it runs the uncut network"
 
 
 def test_a_window_is_said_where_there_is_one():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from testbed.errors import ExperimentError
 from testbed.runtime.artefact import CARD_NAME
@@ -53,7 +55,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    (tmp_path / "weights.safetensors").write_bytes(save({"weights": np.zeros(1)}))
     path = tmp_path / "toy.yaml"
     path.write_text(RECIPE)
     return path
@@ -94,6 +96,6 @@ def test_a_form_that_a_network_cannot_have_is_one_line(recipe, tmp_path, exports
 
 def test_graphs_of_other_weights_are_not_taken(recipe, tmp_path, exports) -> None:
     artefact.ensure(recipe, "plain", tmp_path / "models", None)
-    (tmp_path / "weights.safetensors").write_bytes(b"other weights")
+    (tmp_path / "weights.safetensors").write_bytes(save({"weights": np.ones(1)}))
     artefact.ensure(recipe, "coded", tmp_path / "models", None)
     assert exports == [("plain", None), ("coded", None)]

@@ -13,6 +13,7 @@ from spikingjelly.activation_based import functional
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from testbed.errors import DataError, ExperimentError, ModelError
+from testbed.snn.budget import Budget, OutOfTimeError
 from testbed.snn.build import build
 from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
 from testbed.snn.epochs import Keeper
@@ -20,6 +21,7 @@ from testbed.snn.network import Network
 from testbed.snn.phase import Phase
 from testbed.snn.processes import Hardware, together
 from testbed.snn.recipe import load_recipe
+from testbed.snn.trained import CHECKPOINT
 from testbed.snn.training import precision_on, train
 from tests.testbed.snn.made import (
     BACKBONE,
@@ -145,6 +147,27 @@ def test_a_finished_training_is_not_done_again_unless_asked(tmp_path):
     assert len(log(tmp_path / "training.1")) == 2  # what it replaces is kept
 
 
+def test_a_training_anew_that_was_interrupted_goes_on(tmp_path):
+    recipe = recipe_file(tmp_path, phases=[BACKBONE])
+    trained(recipe, stripes(FEW), tmp_path / "training")
+    for until, expected in ((1, [1, 2]), (None, [2])):
+        epochs = Epochs(until)
+        with contextlib.suppress(PowerCutError):
+            trained(recipe, stripes(FEW), tmp_path / "training", epochs, anew=True)
+        assert [epoch for _, _, epoch in epochs] == expected
+    assert not (tmp_path / "training.2").exists()
+
+
+def test_a_training_anew_leaves_one_of_another_recipe_aside(tmp_path):
+    with pytest.raises(PowerCutError):
+        trained(recipe_file(tmp_path, phases=[BACKBONE]), stripes(FEW), tmp_path / "training", Epochs(1))
+    epochs = Epochs()
+    other = recipe_file(tmp_path, phases=[{**BACKBONE, "lr": 0.02}])
+    trained(other, stripes(FEW), tmp_path / "training", epochs, anew=True)
+    assert len(epochs) == 2
+    assert (tmp_path / "training.1").exists()
+
+
 def test_the_frozen_backbone_of_the_codec_phase_does_not_move(two_phases):
     networks = two_phases.networks
     assert_same_weights(networks["full"].backbone, networks["coded"].backbone, rtol=0, atol=0)
@@ -258,15 +281,84 @@ def test_a_network_without_spikes_is_trained_and_teaches_another(tmp_path):
 
 def test_all_processes_keep_an_epoch_or_none_does(tmp_path):
     """Each waits for the others when it keeps one, so the first one's clock decides, not their own."""
-    asked: list[bool] = []
+    asked: list[tuple[bool, bool]] = []
 
-    def first_process(too_soon: bool) -> bool:
-        asked.append(too_soon)
-        return True
+    def first_process(mine: tuple[bool, bool]) -> tuple[bool, bool]:
+        asked.append(mine)
+        return False, False
 
-    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=first_process))
-    Keeper(tmp_path, "phase").on_train_epoch_end(trainer, None)  # would ask the trainer for more if it kept
-    assert asked == [False]
+    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=first_process), current_epoch=0, max_epochs=2)
+    # It would ask the trainer for more if it kept.
+    Keeper(tmp_path, "phase", Budget()).on_train_epoch_end(trainer, SimpleNamespace(cost_of=lambda *_: 1.0))
+    assert asked == [(True, False)]
+
+
+class Minutes:
+    """A clock on which an epoch takes a minute, for a budget."""
+
+    def __init__(self) -> None:
+        self.epochs = Epochs()
+
+    def __call__(self) -> float:
+        return 60.0 * len(self.epochs)
+
+
+def test_a_training_ends_after_the_last_epoch_that_the_budget_allows_and_goes_on(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(Keeper, "epoch_s", property(lambda _: 60.0, lambda *_: None), raising=False)
+    monkeypatch.setattr("testbed.snn.epochs.KEEPING_SHARE", 1e-9)  # no epoch but the first is worth a checkpoint
+    recipe, said = recipe_file(tmp_path), []
+    for minutes in (2.5, 2, 1):
+        clock = Minutes()
+        with together(Hardware("cpu", 1)) as group, pytest.raises(OutOfTimeError) as caught:
+            train(
+                load_recipe(recipe),
+                stripes(),
+                tmp_path / "training",
+                clock.epochs,
+                group,
+                budget=Budget(minutes, clock),
+            )
+        said.append((clock.epochs, str(caught.value)))
+    goes_on = "; the same command goes on from there"
+    assert said == [
+        (whole.epochs[:2], f"time is up: full, backbone has 2 of 4 epochs{goes_on}"),
+        (whole.epochs[2:4], f"time is up: coded, codec has 0 of 2 epochs{goes_on}"),
+        (whole.epochs[4:5], f"time is up: coded, codec has 1 of 2 epochs{goes_on}"),
+    ]
+    resumed = trained(recipe, stripes(), tmp_path / "training")
+    for name in whole.networks:
+        assert_same_weights(whole.networks[name], resumed[name])
+
+
+def test_an_epoch_of_more_timesteps_or_larger_crops_takes_longer(tmp_path):
+    phase = {**BACKBONE, "epochs": 4, "timesteps": ["2x1", "2x2"], "crops": ["3x8", 16]}
+    path = recipe_file(
+        tmp_path, phases=[phase], dataset={"name": "digits", "image_size": 16, "channels": 1}, variants=["plain"]
+    )
+    recipe = load_recipe(path)
+    module = Phase(recipe, recipe.training.phases[0], build(recipe, stripes(side=16))["full"], None, 0)
+    assert [module.cost_of(epoch, epoch - 1) for epoch in (1, 2, 3)] == [1, 2, 4]
+
+
+def test_networks_that_are_done_can_be_read_while_others_are_trained(whole, tmp_path):
+    recipe = load_recipe(recipe_file(tmp_path))
+    with pytest.raises(PowerCutError):
+        trained(tmp_path / "stripes.yaml", stripes(), tmp_path / "training", Epochs(until=5))
+    networks = build(recipe, stripes())
+    load_checkpoint(networks, recipe, tmp_path / "training" / CHECKPOINT)
+    assert list(networks) == ["full", "plain"]
+    for network in networks.values():
+        assert_same_weights(whole.networks["full"].backbone, network.backbone, rtol=1e-3, atol=1e-3)
+
+
+def test_weights_that_were_changed_on_the_disk_are_refused(whole, tmp_path):
+    recipe, path = load_recipe(recipe_file(tmp_path)), tmp_path / CHECKPOINT
+    save_checkpoint(whole.networks, recipe, path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=f"{CHECKPOINT}: damaged: the weights of full are not those"):
+        load_checkpoint(build(recipe, stripes()), recipe, path)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_by_name(tmp_path):

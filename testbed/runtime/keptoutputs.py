@@ -45,7 +45,7 @@ class _Output(msgspec.Struct, frozen=True, array_like=True):
 _DECODER = msgspec.msgpack.Decoder(list[_Output])
 
 
-class Outputs:
+class KeptOutputs:
     """A folder of outputs; None: nothing is kept.
 
     A file `GRAPH-SHA256` has what one repeat computed of a graph. It is named by its content: two workers that write at

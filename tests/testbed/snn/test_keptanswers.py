@@ -13,10 +13,10 @@ from testbed.data.datasets import Samples, load
 from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
 from testbed.runtime.artefact import load_card
-from testbed.snn import artefact, outputs
+from testbed.snn import artefact, keptanswers
 from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluate import evaluate
-from testbed.snn.outputs import CODECS, Outputs
+from testbed.snn.keptanswers import CODECS, KeptAnswers
 from testbed.snn.recipe import load_recipe
 
 RECIPE = {
@@ -35,7 +35,7 @@ EXIT = Settings(network="split", drop=50, policy="max_softmax", accumulate="mean
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("outputs")
+    folder = tmp_path_factory.mktemp("answers")
     recipe = folder / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     artefact.train(recipe, folder / "models", None, lambda now: None)
@@ -48,21 +48,21 @@ def trained(tmp_path_factory):
 def pieces(monkeypatch):
     """The samples of every piece that is computed; pieces of 16."""
     computed = []
-    real = outputs.computed
+    real = keptanswers.computed
 
     def counted(network, samples, *rest):
         computed.append(len(samples))
         return real(network, samples, *rest)
 
-    monkeypatch.setattr(outputs, "PIECE", 16)
-    monkeypatch.setattr(outputs, "computed", counted)
+    monkeypatch.setattr(keptanswers, "PIECE", 16)
+    monkeypatch.setattr(keptanswers, "computed", counted)
     return computed
 
 
-def test_outputs_in_pieces_are_those_of_all_at_once(trained, pieces, tmp_path):
+def test_answers_in_pieces_are_those_of_all_at_once(trained, pieces, tmp_path):
     _, models, test, networks = trained
     card = load_card(models / "tiny" / "coded")
-    logits, sizes = Outputs(tmp_path, "w").of("coded", networks["coded"], test, 2, card)
+    logits, sizes = KeptAnswers(tmp_path, "w").of("coded", networks["coded"], test, 2, card)
     network = networks["coded"]
     with torch.inference_mode():
         codes = network.edge(network.currents(torch.from_numpy(test.images), 2))
@@ -80,7 +80,7 @@ def test_outputs_in_pieces_are_those_of_all_at_once(trained, pieces, tmp_path):
 
 def test_what_was_stopped_goes_on_with_the_piece_that_is_missing(trained, pieces, tmp_path):
     *_, test, networks = trained
-    expected = Outputs(tmp_path / "whole", "w").of("full", networks["full"], test, 2)[0]
+    expected = KeptAnswers(tmp_path / "whole", "w").of("full", networks["full"], test, 2)[0]
     pieces.clear()
 
     def stop(network: str, done: int, total: int) -> None:
@@ -88,9 +88,9 @@ def test_what_was_stopped_goes_on_with_the_piece_that_is_missing(trained, pieces
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Outputs(tmp_path / "stopped", "w", stop).of("full", networks["full"], test, 2)
+        KeptAnswers(tmp_path / "stopped", "w", stop).of("full", networks["full"], test, 2)
     assert pieces == [16, 16]
-    found = Outputs(tmp_path / "stopped", "w").of("full", networks["full"], test, 2)[0]
+    found = KeptAnswers(tmp_path / "stopped", "w").of("full", networks["full"], test, 2)[0]
     assert sum(pieces) == len(test), "nothing was computed twice"
     assert np.array_equal(found, expected)
 
@@ -104,7 +104,7 @@ def test_other_weights_samples_networks_and_rates_share_nothing(trained, pieces,
 
     def run(weights="w", title="coded", samples=fewer, timesteps=2, **changes):
         told = msgspec.structs.replace(card, **changes) if changes else card
-        Outputs(tmp_path, weights).of(title, networks["coded"], samples, timesteps, told)
+        KeptAnswers(tmp_path, weights).of(title, networks["coded"], samples, timesteps, told)
 
     run()
     run()
@@ -119,17 +119,17 @@ def test_another_network_of_the_same_name_shares_nothing(trained, pieces, tmp_pa
     """The grids of an int8 form are chosen by training samples, which its trained weights do not tell."""
     *_, test, networks = trained
     for name in ("full", "coded", "full"):
-        Outputs(tmp_path, "w").of("same", networks[name], test.take(np.arange(16)), 2)
+        KeptAnswers(tmp_path, "w").of("same", networks[name], test.take(np.arange(16)), 2)
     assert len(pieces) == 2
 
 
 def test_a_damaged_piece_is_said_and_never_used(trained, pieces, tmp_path):
     *_, test, networks = trained
-    Outputs(tmp_path, "w").of("full", networks["full"], test, 2)
+    KeptAnswers(tmp_path, "w").of("full", networks["full"], test, 2)
     first = sorted(tmp_path.rglob("*.npz"))[0]
     first.write_bytes(first.read_bytes()[:-40])
     with pytest.raises(ModelError, match=rf"{first}: cannot be read: .*; delete .* to compute it again"):
-        Outputs(tmp_path, "w").of("full", networks["full"], test, 2)
+        KeptAnswers(tmp_path, "w").of("full", networks["full"], test, 2)
 
 
 def test_an_evaluation_is_kept_and_its_exits_run_the_uncut_network_once(trained, pieces):
@@ -151,4 +151,4 @@ def test_an_evaluation_is_kept_and_its_exits_run_the_uncut_network_once(trained,
 def test_without_trained_weights_there_is_nothing_to_keep(trained, tmp_path: Path):
     recipe, *_ = trained
     with pytest.raises(ModelError, match=r"no trained weights of .*tiny\.yaml"):
-        artefact.outputs(recipe, tmp_path)
+        artefact.kept_answers(recipe, tmp_path)

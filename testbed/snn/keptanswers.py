@@ -1,7 +1,7 @@
 """What deployed networks say of samples, computed a piece at a time and kept: what was stopped goes on.
 
 A full-width network takes many minutes for a test set on a CPU. Pieces lie in `results/models/RECIPE/outputs/KEY/`. KEY
-is a hash of the weights, of the samples, and of what else decides the outputs.
+is a hash of the weights, of the samples, and of what else decides the answers.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def unheard(network: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Keeps the outputs of a recipe's networks in a folder; `weights` is what its trained weights are known by."""
+class KeptAnswers:
+    """Keeps what a recipe's networks answer in a folder; `weights` is what its trained weights are known by."""
 
     folder: Path
     weights: str

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from testbed.errors import ModelError
 from testbed.runtime.backbone import Stepped
 from testbed.runtime.digest import file_digest
+from testbed.runtime.keptoutputs import LIMIT_BYTES, KeptOutputs
 from testbed.runtime.onnx import OnnxGraph
-from testbed.runtime.outputs import LIMIT_BYTES, Outputs
 
 ONES, SIZE = (1, 1, 1), 3
 INPUTS = np.random.default_rng(0).normal(size=(4, 1, 1, 1, SIZE)).astype(np.float32)
@@ -60,7 +60,7 @@ class Worker:
     """One repeat's network, with what it computed and what it was told to owe."""
 
     def __init__(self, models: Path, folder: Path | None, limit_bytes: int = LIMIT_BYTES, threads: int = 1) -> None:
-        self.outputs = Outputs(folder, limit_bytes)
+        self.outputs = KeptOutputs(folder, limit_bytes)
         self.computed: list[str] = []
         self.called: list[str] = []
         stem, one, two = (self._graph(models / name, threads) for name in ("stem.onnx", "step.onnx", "step_x2.onnx"))
@@ -210,7 +210,7 @@ def test_nobody_can_change_what_is_kept(models: Path, tmp_path: Path) -> None:
 
 
 def test_a_graph_of_another_runtime_or_of_no_known_hash_is_left_as_it_is(models: Path, tmp_path: Path) -> None:
-    graph, outputs = OnnxGraph(models / "stem.onnx"), Outputs(tmp_path)
+    graph, outputs = OnnxGraph(models / "stem.onnx"), KeptOutputs(tmp_path)
     assert outputs.graph(graph, None) is graph
     graph.device = "cuda"
     assert outputs.graph(graph, "ab") is graph
