@@ -61,6 +61,10 @@ class Kit:
         self._outputs = KeptOutputs(None) if outputs is None else outputs
         self._charges = None if profile.emulates is None else Charges(profile.emulates.time, tempo, card)
 
+    def _trial(self, run: Callable[[], object]) -> float:
+        """What something takes here, in ms. A model says the same each time, so an emulated node runs it once."""
+        return median_ms(run) if self._charges is None else self._tempo.trial(run) / 1e6
+
     def graph(self, file: str) -> Graph:
         """A step graph of the artefact, on as many of the node's threads as are worth it.
 
@@ -81,7 +85,7 @@ class Kit:
         """The step graph, and those that take as many timesteps at once as a chunk of the cell may have."""
         graphs = {size: self.graph(chunk_file(step, size)) for size in self.config.sizes}
         if self.stages is not None:
-            calls = [Call(size, step_ms(graph, self._tempo.trial)) for size, graph in graphs.items()]
+            calls = [Call(size, step_ms(graph, self._trial)) for size, graph in graphs.items()]
             self.stages = replace(self.stages, calls=calls)
         return graphs
 
@@ -89,7 +93,7 @@ class Kit:
         """A network of the artefact, to be run in chunks."""
         first, graphs = self.graph(stem), self.step_graphs(step)
         if self.stages is not None:
-            stem_ms = step_ms(first, self._tempo.trial)
+            stem_ms = step_ms(first, self._trial)
             if self.card.static_input:
                 self.stages = replace(self.stages, first_ms=stem_ms)
             else:  # each timestep has frames of its own
@@ -100,7 +104,7 @@ class Kit:
 
     def backbone(self) -> Backbone:
         """The uncompressed backbone, in whichever form is faster here."""
-        backbone = Backbone(self.graph, self.card.timesteps, self._tempo.trial, stepwise=self.card.stepwise)
+        backbone = Backbone(self.graph, self.card.timesteps, self._trial, stepwise=self.card.stepwise)
         self.backbone_form = BackboneForm(form=backbone.form, trial_ms=backbone.trial_ms)
         if self._ahead is not None:
             backbone.run = self._ahead.run(backbone.run)
@@ -126,7 +130,7 @@ class Kit:
         encode = self.codecs().encoder(self.config.codec or "")
         if self.stages is not None:
             code, written = typical_code(self.card), []
-            code_ms = median_ms(lambda: written.append(encode(code, 0)), self._tempo.trial)
+            code_ms = self._trial(lambda: written.append(encode(code, 0)))
             message_bytes = len(written[-1][1]) + frames.HEADER_BYTES
             self.stages = replace(self.stages, code_ms=code_ms, message_bytes=message_bytes)
         return encode
@@ -141,7 +145,7 @@ class Kit:
         if self.stages is not None:
             encode, code, written = book.encoder(self.config.codec or ""), typical_code(self.card), []
             self._tempo.trial(lambda: written.append(encode(code, 0)))
-            code_ms = median_ms(lambda: book.decode(*written[0], 0), self._tempo.trial)
+            code_ms = self._trial(lambda: book.decode(*written[0], 0))
             self.stages = replace(self.stages, code_ms=code_ms)
 
         def decode(frame: Frame) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbed.runtime.graph import Graph, Left
-from testbed.runtime.trial import Trial, clocked, median_ms
+from testbed.runtime.trial import Trial, median_ms
 
 Run: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """From an input to the logits of all its timesteps [T, K]."""
@@ -74,7 +74,7 @@ class Backbone:
         self,
         graph: Callable[[str], Graph],
         timesteps: int,
-        trial: Trial = clocked,
+        trial: Trial = median_ms,
         *,
         stepwise: bool = True,
     ) -> None:
@@ -85,7 +85,7 @@ class Backbone:
             self._steps = Stepped(graph("full_stem.onnx"), {1: graph("full_step.onnx")})
             forms["steps"] = self.run_steps
         blank = self._whole.blank()
-        self.trial_ms = {name: median_ms(partial(run, blank), trial) for name, run in forms.items()}
+        self.trial_ms = {name: trial(partial(run, blank)) for name, run in forms.items()}
         self.form = min(self.trial_ms, key=lambda form: self.trial_ms[form])
         self.run: Run = forms[self.form]
 

@@ -23,30 +23,25 @@ WORTH = 0.95
 """More threads, or threads that spin, are taken where they save a twentieth of the time: they draw more power."""
 
 
-Trial: TypeAlias = Callable[[Callable[[], object]], int]
-"""Runs something, and says how long that takes, in ns."""
+Trial: TypeAlias = Callable[[Callable[[], object]], float]
+"""Runs something, and says how long that takes, in ms."""
 
 
-def clocked(run: Callable[[], object]) -> int:
-    """A trial by the clock."""
-    start_ns = time.monotonic_ns()
+def median_ms(run: Callable[[], object]) -> float:
+    """Median time of a call by the clock, after a first one that does not count."""
     run()
-    return time.monotonic_ns() - start_ns
-
-
-def median_ms(run: Callable[[], object], trial: Trial = clocked) -> float:
-    """Median time of a call, after a first one that does not count."""
-    trial(run)
     times: list[int] = []
     while len(times) < FEWEST or (len(times) < MOST and sum(times) < TRIAL_NS):
-        times.append(trial(run))
+        start_ns = time.monotonic_ns()
+        run()
+        times.append(time.monotonic_ns() - start_ns)
     return statistics.median(times) / 1e6
 
 
-def step_ms(graph: Graph, trial: Trial = clocked) -> float:
-    """Median time of a call from rest; how long it takes does not depend on what comes in."""
+def step_ms(graph: Graph, trial: Trial = median_ms) -> float:
+    """What a call from rest takes; it does not depend on what comes in."""
     x, state = graph.blank(), graph.initial_state()
-    return median_ms(lambda: graph.step(x, state), trial)
+    return trial(lambda: graph.step(x, state))
 
 
 def opened(path: Path, runtime: Runtime) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,11 +16,16 @@ from onnx import TensorProto, helper
 from devices.activity import Activity, ActivityReader, ActivityWriter
 from devices.base.errors import DeviceError
 from devices.emulation import EmulatedTempo
+from devices.tempo import RealTempo
 from devices.timemodel import Roofline, Slowdown, Work
 from testbed.errors import ModelError
 from testbed.link.codec import CodecBook
+from testbed.link.messages import CellConfig
 from testbed.modes.charges import Charges
+from testbed.modes.kit import Kit
+from testbed.record.schedules import AutoSchedule, Call
 from testbed.runtime.onnx import OnnxGraph
+from testbed.runtime.trial import FEWEST
 from tests.made import records
 
 BOARD = Roofline(
@@ -118,3 +124,41 @@ def test_a_code_owes_a_factor_of_what_a_typical_one_took(tempo: EmulatedTempo) -
             encode(CODE, 0)
         took_ns.add(span.ns)
     assert len(took_ns) == 1
+
+
+@pytest.fixture
+def calls(graph: OnnxGraph, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What graphs are called with from now on."""
+    called: list[object] = []
+    step = OnnxGraph.step
+
+    def counted(called_one: OnnxGraph, x: Any, state: Any) -> Any:
+        called.append(x)
+        return step(called_one, x, state)
+
+    monkeypatch.setattr(OnnxGraph, "step", counted)
+    return called
+
+
+TRIED = CellConfig(
+    mode="co_inference", timeout_ms=1000, codec="packed", schedule=AutoSchedule(exits=[0.0, 1.0], sizes=[1])
+)
+
+
+def test_an_emulated_node_runs_once_what_its_model_says_the_time_of(
+    graph: OnnxGraph, tempo: EmulatedTempo, calls: list[object]
+) -> None:
+    emulates = msgspec.structs.replace(records.EMULATION, time=BOARD)
+    kit = Kit(graph.path.parent, CARD, TRIED, records.profile(kind="emulated", emulates=emulates), tempo)
+    kit.step_graphs(graph.path.name)
+    assert kit.stages is not None
+    assert kit.stages.calls == [Call(1, 1.03)]
+    assert len(calls) == 1
+
+
+def test_a_node_with_a_clock_takes_the_median_of_several_calls(graph: OnnxGraph, calls: list[object]) -> None:
+    kit = Kit(graph.path.parent, CARD, TRIED, records.profile(), RealTempo())
+    kit.step_graphs(graph.path.name)
+    assert kit.stages is not None
+    assert kit.stages.calls[0].ms > 0
+    assert len(calls) > FEWEST
