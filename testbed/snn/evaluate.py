@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from testbed.data.datasets import Dataset, load
 from testbed.errors import ModelError
@@ -128,12 +129,12 @@ def _spiking_rows(asked: _Asked, forms: Sequence[Weights]) -> list[Row]:
     kept = artefact.kept_answers(asked.path, asked.models, asked.report)
     full = artefact.deployed_networks(asked.path, asked.models, asked.dataset, names={FULL})[FULL]
     test = asked.dataset.test
-    backbone = Answers(kept.of(FULL, full, test, asked.recipe.timesteps)[0], test.labels)
-    return [row for weights in forms for row in _form_rows(asked, kept, backbone, weights)]
+    logits = kept.of(FULL, full, test, asked.recipe.timesteps)[0]
+    return [row for weights in forms for row in _form_rows(asked, kept, logits, weights)]
 
 
-def _form_rows(asked: _Asked, kept: KeptAnswers, backbone: Answers, weights: Weights) -> list[Row]:
-    """Of one form of the weights; `backbone` is the uncut network's answers in float."""
+def _form_rows(asked: _Asked, kept: KeptAnswers, uncut: NDArray[np.float32], weights: Weights) -> list[Row]:
+    """Of one form of the weights; `uncut` are the uncut network's logits [T, N, K] in float."""
     from testbed.snn.share import shares  # with torch, as is everything that runs a network
 
     recipe, test = asked.recipe, asked.dataset.test
@@ -142,14 +143,15 @@ def _form_rows(asked: _Asked, kept: KeptAnswers, backbone: Answers, weights: Wei
         raise ModelError(f"{asked.path}: none of its variants is trained yet; testbed train {asked.path} goes on")
     cards = {name: load_card(asked.exported(name, weights)) for name in variants}
     networks = artefact.deployed_networks(asked.path, asked.models, asked.dataset, weights)
-    whole = backbone
+    backbone = Answers(uncut, test.labels)
     if weights != "float":
-        whole = Answers(kept.of(in_form(FULL, weights), networks[FULL], test, recipe.timesteps)[0], test.labels)
+        uncut = kept.of(in_form(FULL, weights), networks[FULL], test, recipe.timesteps)[0]
     first, edge_shares = variants[0], shares(recipe).variants
-    uncut = _Way(cards[first], whole)
-    rows = [_row(asked, backbone, uncut, each) for each in asked.thresholds(first, "full", weights)]
+    whole = _Way(cards[first], Answers(uncut, test.labels))
+    rows = [_row(asked, backbone, whole, each) for each in asked.thresholds(first, "full", weights)]
     for name, card in cards.items():
-        logits, payloads = kept.of(in_form(name, weights), networks[name], test, recipe.timesteps, card)
+        title = in_form(name, weights)
+        logits, payloads = kept.of(title, networks[name], test, recipe.timesteps, card, uncut)
         answers, alphas = Answers(logits, test.labels), asked.thresholds(name, "split", weights)
         for codec in CODECS:
             way = _Way(card, answers, name, edge_shares[name], codec, payloads[codec])

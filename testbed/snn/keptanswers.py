@@ -57,11 +57,19 @@ class KeptAnswers:
     report: Report = unheard
 
     def of(
-        self, title: str, network: Network, samples: Samples, timesteps: int, card: ModelCard | None = None
+        self,
+        title: str,
+        network: Network,
+        samples: Samples,
+        timesteps: int,
+        card: ModelCard | None = None,
+        uncut: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.float32], dict[str, Ints]]:
         """Logits [T, N, K]; with the card of a network that is cut also each codec's payload bytes [T, N].
 
         `title` tells the network and the form of its weights from the recipe's others, such as `coded.int8`.
+        `uncut` are the logits of the uncut network in that form: one that is cut and has its weights answers the same,
+        so its edge alone is run.
 
         Everything is computed on the CPU, where float32 convolutions of spikes are exact
         (docs/decisions/0001-exact-weights.md).
@@ -70,7 +78,10 @@ class KeptAnswers:
             ModelError: a piece that was kept is damaged.
             DiskError: there is no place for a piece.
         """
-        sends = None if card is None else [card.code_shape, card.code_rates, _code_digest()]
+        known = None if network.has_own_weights else uncut
+        sends: list[Any] | None = None if card is None else [card.code_shape, card.code_rates, _code_digest()]
+        if known is not None:
+            sends = [network.split, sends]
         told = [MODEL_SCHEMA, self.weights, title, timesteps, PIECE]
         key = document_digest([told, network_digest(network), samples_digest(samples), sends])
         folder = make_folder(self.folder / key[:KEY_DIGITS])
@@ -81,11 +92,11 @@ class KeptAnswers:
             path = folder / f"{start:07d}.npz"
             if not path.exists():
                 index = np.arange(start, min(start + PIECE, len(samples)))
-                _write(path, computed(network, samples.take(index), timesteps, book))
+                _write(path, computed(network, samples.take(index), timesteps, book, known is None))
             pieces.append(_read(path))
         self.report(title, len(samples), len(samples))
         whole = {name: np.concatenate([piece[name] for piece in pieces], axis=1) for name in pieces[0]}
-        return whole.pop(LOGITS), whole
+        return whole.pop(LOGITS) if known is None else known, whole
 
 
 def network_digest(network: Network) -> str:
@@ -111,15 +122,18 @@ def _code_digest() -> list[str]:
     return [file_digest(path) for path in sorted(Path(codec.__file__ or "").parent.glob("*.py"))]
 
 
-def computed(network: Network, samples: Samples, timesteps: int, book: CodecBook | None) -> Arrays:
-    """Logits [T, N, K] of a piece, and with a book the payload bytes [T, N] of each codec, by name."""
+def computed(
+    network: Network, samples: Samples, timesteps: int, book: CodecBook | None, answers: bool = True
+) -> Arrays:
+    """Logits [T, N, K] of a piece (without `answers` none), and with a book the payload bytes [T, N] of each codec."""
     import torch
     from spikingjelly.activation_based import functional
 
     from testbed.snn.accuracy import BATCH
 
     encoders = {} if book is None else {name: book.encoder(name) for name in CODECS}
-    batches: dict[str, list[NDArray[Any]]] = {name: [] for name in (LOGITS, *encoders)}
+    names = (*((LOGITS,) if answers else ()), *encoders)
+    batches: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
             images = torch.from_numpy(samples.images[start : start + BATCH])
@@ -127,7 +141,8 @@ def computed(network: Network, samples: Samples, timesteps: int, book: CodecBook
                 batches[LOGITS].append(network(images, timesteps).numpy())
             else:
                 codes = network.edge(network.currents(images, timesteps))
-                batches[LOGITS].append(network.cloud(codes).numpy())
+                if answers:
+                    batches[LOGITS].append(network.cloud(codes).numpy())
                 arrays = codes.to(torch.uint8).numpy()
                 for name, encode in encoders.items():
                     sizes = [[len(encode(code, t)[1]) for code in row] for t, row in enumerate(arrays)]

@@ -73,21 +73,24 @@ def ensure(
     _write(folder / "labels.npy", samples.labels)
     answers = artefact.kept_answers(recipe_path, models, report)
     for name, network in networks.items():
-        title = in_form(variant if name == "split" else FULL, card.weights)
-        _write(folder / f"{name}.npy", _logits(answers, title, network, samples, card.timesteps))
+        _write(folder / f"{name}.npy", _logits(answers, variant, network, samples, card))
     document = Validation(dataset=dataset, samples=len(samples), sha256=samples_digest(samples), artefact=card.hash)
     write_json(folder / DOCUMENT, document)
 
 
 def _logits(
-    answers: KeptAnswers, title: str, network: Network | Graphs, samples: Samples, timesteps: int
+    answers: KeptAnswers, variant: str, network: Network | Graphs, samples: Samples, card: ModelCard
 ) -> NDArray[np.float32]:
-    """Logits [T, N, K] of a deployable network: those that its step graphs give."""
+    """Logits [T, N, K] of a deployable network: those that its step graphs give.
+
+    A cut that was not trained has the weights of the uncut network, and its answers.
+    """
     from testbed.snn.pair import Graphs
 
     if isinstance(network, Graphs):
         return network.logits(samples)
-    return answers.of(title, network, samples, timesteps)[0]
+    title = variant if network.split is not None and network.has_own_weights else FULL
+    return answers.of(in_form(title, card.weights), network, samples, card.timesteps)[0]
 
 
 def array(path: Path) -> NDArray[Any]:

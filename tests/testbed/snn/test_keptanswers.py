@@ -78,6 +78,20 @@ def test_answers_in_pieces_are_those_of_all_at_once(trained, pieces, tmp_path):
     assert len(pieces) > 1
 
 
+def test_a_cut_without_weights_of_its_own_answers_as_the_uncut_network_and_its_cloud_is_not_run(
+    trained, tmp_path, monkeypatch
+):
+    _, models, test, networks = trained
+    card, plain = load_card(models / "tiny" / "plain"), networks["plain"]
+    logits, sizes = KeptAnswers(tmp_path / "both", "w").of("plain", plain, test, 2, card)
+    monkeypatch.setattr(plain, "cloud", lambda code: pytest.fail("the cloud was run"))
+    uncut = KeptAnswers(tmp_path, "w").of("full", networks["full"], test, 2)[0]
+    found, sent = KeptAnswers(tmp_path, "w").of("plain", plain, test, 2, card, uncut)
+    assert found is uncut
+    np.testing.assert_allclose(found, logits, rtol=1e-6, atol=1e-6)
+    assert {name: size.tolist() for name, size in sent.items()} == {name: size.tolist() for name, size in sizes.items()}
+
+
 def test_what_was_stopped_goes_on_with_the_piece_that_is_missing(trained, pieces, tmp_path):
     *_, test, networks = trained
     expected = KeptAnswers(tmp_path / "whole", "w").of("full", networks["full"], test, 2)[0]
@@ -137,9 +151,10 @@ def test_an_evaluation_is_kept_and_its_exits_run_the_uncut_network_once(trained,
     heard = []
     rows = evaluate(recipe, models, None, 50.0, report=lambda *now: heard.append(now))
     validation = len(load(load_recipe(recipe).dataset).validation)
-    assert sum(pieces) == 3 * len(test) + 3 * validation, "each of three networks on each sample, once"
+    assert sum(pieces) == 3 * len(test) + 2 * validation, "each once, and plain is full but for its codes"
     assert {(name, total) for name, done, total in heard if done == total} == {
-        (name, total) for name in ("full", "coded", "plain") for total in (len(test), validation)
+        *((name, len(test)) for name in ("full", "coded", "plain")),
+        *((name, validation) for name in ("full", "coded")),
     }
     pieces.clear()
     assert evaluate(recipe, models, None, 50.0) == rows
