@@ -1,8 +1,10 @@
-"""What holds for every test: which ones share a process of `make test`, in which order, and who goes first there."""
+"""What holds for every test: which share a process of `make test`, in which order, who goes first, and what is kept."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -16,6 +18,16 @@ SHARED = "PYTEST_XDIST_WORKER" in os.environ
 if SHARED:
     # Before torch is imported, and for every process that a test starts: the test processes share the cores.
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# Before anything reads it, and for every process that a test starts: what this machine keeps is the tests' own.
+# Pip's downloads and the arm64 machine stay the user's, since they take long to get, and decide nothing.
+_users_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+os.environ.setdefault("PIP_CACHE_DIR", str(_users_cache / "pip"))
+os.environ.setdefault("TESTBED_ARM64", str(_users_cache / "neucodex" / "arm64"))
+CACHE = Path(__file__).parents[1] / ".cache"
+os.environ["XDG_CACHE_HOME"] = str(CACHE)
+if not SHARED:  # this process begins the session: no test takes what an earlier session computed
+    shutil.rmtree(CACHE / "neucodex" / "outputs", ignore_errors=True)
 
 BESIDE = ("ssh_folders", "clean_ssh", "full_disk", "resume", "fallback")
 """Campaigns that go with those over SSH, so that the two processes end together."""

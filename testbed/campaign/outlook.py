@@ -59,6 +59,8 @@ class Outlook:
     """So many of the first cells are baselines that the experiment does not have and needs."""
     replayed: int = 0
     """Exits that are not measured but replayed."""
+    emulated: tuple[str, ...] = ()
+    """Nodes that compute ahead. How long that takes depends on what is kept there, and `seconds` does not know it."""
 
     @property
     def of(self) -> int:
@@ -139,6 +141,7 @@ def look_ahead(
     asked = read(path, results, overrides=overrides, edge=edge, cloud=cloud)
     outlook = Outlook(asked.folder, asked.experiment.repeats, added=asked.added)
     outlook.replayed = sum(len(one.thresholds) for one in asked.replays)
+    outlook.emulated = tuple(node.id for node in asked.nodes if node.profile.emulates is not None)
     planned, models = _planned(asked, data, outlook.missing), _models(asked, outlook.missing)
     took = durations.Measured(asked.folder)
     count = durations.requests(asked.experiment, None if planned is None else planned.samples)

@@ -129,3 +129,5 @@ def _how_long(outlook: Outlook) -> Iterator[str]:
             f"A guess is {AROUND_S:g} s and the idle baselines around a repeat, {1000 * REQUEST_S:g} ms for a request "
             "and what the link adds; all timesteps, and no time to cool down"
         )
+    if outlook.emulated:
+        yield f"On top comes what emulated nodes compute ahead and have not kept: {', '.join(outlook.emulated)}"

@@ -177,6 +177,10 @@ class Recipe(Strict):
             raise ValueError(f"halving {rows}x{columns} pixels never gives the {height}x{width} of the code")
         return over
 
+    def trains(self, name: str) -> bool:
+        """Whether a variant has weights of its own; else it is the uncut network's, cut."""
+        return bool(self.variants[name].trained_in)
+
     def feature_shape(self, variant: VariantSpec) -> tuple[int, int, int]:
         """Shape (C, H, W) of the spikes at a variant's split."""
         return self.features[variant.split]
@@ -226,7 +230,10 @@ TRAINING_VERSION = 2
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """What decides the trained weights: what the file says, without the paths of data and checkpoint."""
+    """What decides the trained weights: what the file says, without the paths of data and checkpoint.
+
+    Variants that are not trained are no part of it: a split of plain spikes can be added to trained weights.
+    """
     return _digest(recipe, {"checkpoint": True, "dataset": {"path"}})
 
 
@@ -237,5 +244,7 @@ def family_digest(recipe: Recipe) -> str:
 
 def _digest(recipe: Recipe, exclude: Any) -> str:
     document = recipe.model_dump(mode="json", exclude_unset=True, exclude=exclude)
+    if "variants" in document:
+        document["variants"] = {name: document["variants"][name] for name in recipe.variants if recipe.trains(name)}
     document["training_version"] = TRAINING_VERSION
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from testbed.data.datasets import Dataset
 from testbed.errors import ModelError
-from testbed.runtime.digest import file_digest
+from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn.architecture import FULL
 from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
@@ -74,7 +74,7 @@ def weights_digest(recipe_path: Path, recipe: Recipe, models: Path, variant: str
 
     That is `RECIPE-WEIGHTS` of a file that is whole, as those that ship. A training of one's own grows by one network
     after the other; there it is `RECIPE-UNCUT-VARIANT`, so that what is trained later changes nothing that was
-    measured.
+    measured. Of a variant that is not trained its own lines in the recipe are the last part.
 
     Raises:
         ModelError: the file is damaged.
@@ -82,14 +82,18 @@ def weights_digest(recipe_path: Path, recipe: Recipe, models: Path, variant: str
     path = weights_of(recipe_path, recipe, models)
     if not path.exists():
         return None
-    of_recipe = recipe_digest(recipe)[:16]
+    parts = [recipe_digest(recipe)]
     told = digests_in(path) if path.suffix == ".safetensors" and recipe.training.phases else None
     if told is None:
-        return f"{of_recipe}-{file_digest(path)[:16]}"
-    own = [FULL] if variant is None or not recipe.variants[variant].trained_in else [FULL, variant]
-    if not all(name in told for name in own):
-        return None
-    return "-".join([of_recipe, *(told[name][:16] for name in own)])
+        parts.append(file_digest(path))
+    else:
+        own = [FULL] if variant is None or not recipe.trains(variant) else [FULL, variant]
+        if not all(name in told for name in own):
+            return None
+        parts += [told[name] for name in own]
+    if variant is not None and not recipe.trains(variant):
+        parts.append(document_digest(recipe.variants[variant].model_dump(mode="json", exclude_unset=True)))
+    return "-".join(part[:16] for part in parts)
 
 
 def digests_in(path: Path) -> dict[str, str] | None:

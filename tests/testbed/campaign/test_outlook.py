@@ -96,6 +96,16 @@ def test_what_is_measured_counts_for_one_command_and_times_it(ahead) -> None:
     assert second not in [cell.cell for cell in changed.cells]
 
 
+def test_a_plan_says_that_an_emulated_node_may_have_to_compute_first(exported: Path, capsys) -> None:
+    on_top = "On top comes what emulated nodes compute ahead and have not kept: "
+    settings = {"overrides": [ONE, *SIZE], "results": exported}
+    plan_verb([QUICKSTART], **settings)
+    assert capsys.readouterr().out.endswith(f"{on_top}emulated-jetson-nano, emulated-t4\n")
+    real = {"edge": ROOT / "devices" / "jetson-nano.yaml", "cloud": ROOT / "devices" / "host.yaml"}
+    plan_verb([QUICKSTART], **real, **settings)
+    assert on_top not in capsys.readouterr().out
+
+
 def test_cells_like_it_time_a_cell_by_their_requests(ahead) -> None:
     other = cells.begun(ahead().folder.path / "other", mode="edge_only", config=records.config(mode="edge_only"))
     warmup = records.config().scenario.warmup
@@ -132,13 +142,14 @@ def test_the_plan_in_words(exported: Path, capsys: pytest.CaptureFixture[str], m
     both = "cells=[{mode: edge_only, model: coded}, {mode: edge_only, model: coded, exit: {calibrate: {drop: 1}}}]"
     plan_verb([QUICKSTART], [both, *SIZE, "repeats=2"], results=exported)
     said = capsys.readouterr().out.splitlines()
-    end = [line.strip() for line in said[-6:]]
+    end = [line.strip() for line in said[-7:]]
     assert end[0] == "?: a cell is not known before its α is calibrated (1 cell)"
     assert end[1] == "missing: α of edge-only, exit at drop 1, from testbed run (about 15 s, a guess)"
     assert end[2] == f"4 repeats to measure, 0 measured, in {exported / 'quickstart'}"
     assert end[3] == "testbed run quickstart.yaml: measures these 4 repeats"
     assert end[4] == "About 58 s; repeats timed by: a guess 4"
     assert end[5].startswith("A guess is 4 s and the idle baselines around a repeat, 30 ms for a request")
+    assert end[6].startswith("On top comes what emulated nodes compute ahead and have not kept: ")
 
 
 def test_several_experiments_are_planned_together_and_a_wrong_one_is_said(

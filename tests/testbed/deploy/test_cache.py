@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +13,12 @@ import pytest
 
 from testbed.deploy import cache
 from testbed.deploy.download import cache_folder
+from testbed.deploy.local import LocalDeployer
 from testbed.errors import DeployError
 from testbed.steward.kept import CODES, UNUSED_DAYS, Gone
+from tests.made import records
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -35,6 +41,13 @@ def zips(folder: Path, number: int) -> None:
         path = folder / "testbed" / f"{age}.zip"
         path.write_bytes(bytes(10))
         os.utime(path, (time.time() - age,) * 2)
+
+
+def test_tests_keep_the_outputs_of_emulated_nodes_in_a_cache_of_their_own() -> None:
+    kept = LocalDeployer(records.profile("board")).outputs_folder()
+    assert Path(kept) == ROOT / ".cache" / "neucodex" / "outputs"
+    told = subprocess.check_output([sys.executable, "-c", "import os; print(os.environ['XDG_CACHE_HOME'])"], text=True)
+    assert told.strip() == str(ROOT / ".cache"), "a command that a test starts has it too"
 
 
 def test_old_wheels_old_zips_and_what_was_left_half_made_go_and_that_is_said(

@@ -43,8 +43,7 @@ def test_what_is_trained_later_changes_nothing_that_was_measured(recipe, tmp_pat
     trained(recipe, stripes(FEW), tmp_path / "stripes" / "training")
     after = digests()
     assert before == {**after, "later": None}
-    assert after[None] == after["plain"]
-    assert len({after["plain"], after["coded"], after["later"]}) == 3
+    assert len(set(after.values())) == 4
     assert all(same_backbone(after["plain"], digest) for digest in after.values())
 
 
@@ -61,3 +60,21 @@ def test_a_damaged_file_is_one_line(recipe, tmp_path):
     path.write_bytes(b"garbage")
     with pytest.raises(ModelError, match=f"{CHECKPOINT}: not the weights of this recipe"):
         artefact.standing(recipe, "plain", tmp_path)
+
+
+def test_a_split_of_plain_spikes_is_added_to_trained_weights(recipe, tmp_path):
+    document = yaml.safe_load(recipe.read_text())
+    document["variants"]["other"] = {"split": "stage2"}
+    recipe.write_text(yaml.safe_dump(document))
+    assert artefact.trained_variants(recipe, tmp_path) == ["coded", "other", "plain"]
+    epochs = Epochs()
+    trained(recipe, stripes(FEW), tmp_path / "stripes" / "training", epochs)
+    assert epochs == [("later", "codec", 1)]
+
+
+def test_a_split_that_was_moved_is_exported_anew(recipe, tmp_path):
+    before = weights_digest(recipe, load_recipe(recipe), tmp_path, "plain")
+    document = yaml.safe_load(recipe.read_text())
+    document["variants"]["plain"] = {"split": "stage2"}
+    recipe.write_text(yaml.safe_dump(document))
+    assert weights_digest(recipe, load_recipe(recipe), tmp_path, "plain") not in (before, None)
