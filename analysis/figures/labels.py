@@ -8,6 +8,7 @@ so the same data may give another figure. Candidate places, tried nearest first,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -31,6 +32,7 @@ _POINT_RADIUS_PT = 3.6
 _APART_PT = 2.9  # two numbers side by side would read as one
 _LINE_PX = 4.0  # so wide is a line, with its air
 _CROSSING = 40.0  # square pixels that a leader may rather hide than cross another one
+_DIGITS = 6  # so that of two places as good as each other the first is taken on every machine
 _SWEEPS = 3  # the first labels do not know yet where the last ones go
 
 
@@ -55,14 +57,15 @@ def settle(figure: Figure) -> None:
         found = _notes(axes)
         points = {note: _around(axes, note) for note in found}
         boxes, segments = [*points.values(), *_markers(axes)], _segments(axes)
-        placed: dict[Annotation, tuple[Bbox, Floats]] = {}
+        placed: dict[Annotation, tuple[Floats, Floats]] = {}
         for _ in range(_SWEEPS):
             for note in found:
                 others = [where for other, where in placed.items() if other is not note]
                 labels = [box for box, _ in others]
-                leaders = np.array([leader for _, leader in others]).reshape(-1, 4)
                 visible = labels + [point for other, point in points.items() if other is not note]
-                placed[note] = _place(figure, axes, note, Obstacles(boxes + labels, segments, leaders, visible))
+                leaders = _rows(leader for _, leader in others)
+                near = Obstacles(_rows(boxes + labels), segments, leaders, _rows(visible))
+                placed[note] = _place(figure, axes, note, near)
 
 
 def notes(axes: Axes) -> list[tuple[str, tuple[float, float]]]:
@@ -77,55 +80,58 @@ def _notes(axes: Axes) -> list[Annotation]:
 
 
 class Obstacles(NamedTuple):
-    """What a label keeps clear of, in pixels: boxes, lines and the others' leaders; and what its own leader avoids."""
+    """What a label keeps clear of, in pixels: boxes, lines and the others' leaders; and what its own leader avoids.
 
-    boxes: list[Bbox]
+    A box is x0, y0, x1, y1; a line or a leader is x, y at one end and at the other.
+    """
+
+    boxes: Floats
     segments: Floats
     leaders: Floats
-    kept_visible: list[Bbox]
+    kept_visible: Floats
 
-    def cost(self, box: Bbox, leader: Floats) -> float:
-        """Square pixels that lie on each other, with a leader across another one as a few of them."""
-        on_boxes = sum(_overlap(box, other) for other in self.boxes)
-        on_lines = float(_through(box, self.segments).sum() + _through(box, self.leaders).sum())
-        hidden = sum(float(_through(other, leader[None]).sum()) for other in self.kept_visible)
+    def costs(self, boxes: Floats, leaders: Floats) -> Floats:
+        """For each candidate [K, 4] the square pixels that lie on each other, a leader across another as a few."""
+        on_boxes = _overlap(boxes, self.boxes).sum(axis=1)
+        on_lines = _through(boxes, self.segments).sum(axis=1) + _through(boxes, self.leaders).sum(axis=1)
+        hidden = _through(self.kept_visible, leaders).sum(axis=0)
         # A leader along an error bar reads as a part of it.
-        along = float(_through(_middle(leader), self.segments).sum())
-        return on_boxes + _LINE_PX * (on_lines + hidden + along) + _CROSSING * _crossed(leader, self.leaders)
+        along = _through(_middle(leaders), self.segments).sum(axis=1)
+        costs: Floats = on_boxes + _LINE_PX * (on_lines + hidden + along) + _CROSSING * _crossed(leaders, self.leaders)
+        return costs
 
 
-def _place(figure: Figure, axes: Axes, note: Annotation, near: Obstacles) -> tuple[Bbox, Floats]:
+_DISTANCE_PT, _ANGLE = np.array(list(product(_DISTANCES_PT, _ANGLES))).T
+"""Of the candidate places, nearest first."""
+
+
+def _place(figure: Figure, axes: Axes, note: Annotation, near: Obstacles) -> tuple[Floats, Floats]:
     """Set a label's place; returns its box, and its leader as x, y at its point and at the label."""
     canvas: Any = figure.canvas
     renderer = canvas.get_renderer()
-    frame = axes.get_window_extent(renderer)
+    frame = _rows([axes.get_window_extent(renderer).extents])
     size = _text_box(note, renderer)
     x, y = axes.transData.transform(note.xy)
-    best: tuple[float, tuple[float, float, str], tuple[Bbox, Floats]] | None = None
-    for distance, angle in product(_DISTANCES_PT, _ANGLES):
-        dx, dy = pt(distance) * math.cos(angle), pt(distance) * math.sin(angle)
-        side = "center" if abs(dx) < 1e-6 else "left" if dx > 0 else "right"
-        end = x + dx * figure.dpi / 72, y + dy * figure.dpi / 72
-        box = _at(*end, side, size, _pixels(note, _APART_PT))
-        leader = np.array([x, y, *end])
-        outside = box.width * box.height - _overlap(box, frame)
-        cost = 4 * outside + near.cost(box, leader) + distance / 10
-        if best is None or cost < best[0]:
-            best = cost, (dx, dy, side), (box, leader)
-    if best is None:
-        raise AssertionError("there are always candidate places")
-    dx, dy, side = best[1]
-    note.set_position((dx, dy))
-    note.set(ha=cast(Any, side), va="center")
-    return best[2]
+    dx, dy = pt(1) * _DISTANCE_PT * np.cos(_ANGLE), pt(1) * _DISTANCE_PT * np.sin(_ANGLE)
+    sides = np.select([np.abs(dx) < 1e-6, dx > 0], ["center", "left"], "right")
+    end_x, end_y = x + dx * figure.dpi / 72, y + dy * figure.dpi / 72
+    air = _pixels(note, _APART_PT)
+    # The box of the text, with the air around it, whose left or right end, or middle, stands at the place.
+    left = end_x - np.select([sides == "left", sides == "center"], [air, size.width / 2], size.width - air)
+    low = end_y - size.height / 2
+    boxes = np.stack([left, low, left + size.width, low + size.height], axis=1)
+    leaders = np.stack([np.full_like(end_x, x), np.full_like(end_y, y), end_x, end_y], axis=1)
+    outside = size.width * size.height - _overlap(boxes, frame)[:, 0]
+    costs = 4 * outside + near.costs(boxes, leaders) + _DISTANCE_PT / 10
+    best = int(np.argmin(costs.round(_DIGITS)))
+    note.set_position((float(dx[best]), float(dy[best])))
+    note.set(ha=cast(Any, str(sides[best])), va="center")
+    return boxes[best], leaders[best]
 
 
-def _at(x: float, y: float, side: str, size: Bbox, air: float) -> Bbox:
-    """The box of a text, with the air around it, whose left or right end, or middle, stands at a place."""
-    from matplotlib.transforms import Bbox
-
-    left = x - {"left": air, "center": size.width / 2, "right": size.width - air}[side]
-    return Bbox.from_bounds(left, y - size.height / 2, size.width, size.height)
+def _rows(each: Iterable[Any]) -> Floats:
+    """Boxes or lines one under the other [N, 4]."""
+    return np.array(list(each), dtype=float).reshape(-1, 4)
 
 
 def _text_box(note: Annotation, renderer: Any) -> Bbox:
@@ -143,22 +149,23 @@ def _pixels(note: Annotation, points: float) -> float:
     return pt(points) * figure.dpi / 72
 
 
-def _around(axes: Axes, note: Annotation) -> Bbox:
-    from matplotlib.transforms import Bbox
-
-    x, y = axes.transData.transform(note.xy)
-    r = _pixels(note, _POINT_RADIUS_PT)
-    return Bbox.from_extents(x - r, y - r, x + r, y + r)
+def _around(axes: Axes, note: Annotation) -> Floats:
+    """The box of a label's point."""
+    return _square(axes.transData.transform(note.xy), _pixels(note, _POINT_RADIUS_PT))
 
 
-def _markers(axes: Axes) -> list[Bbox]:
+def _markers(axes: Axes) -> list[Floats]:
     """Boxes of the points that lines are drawn through or stand for."""
-    from matplotlib.transforms import Bbox
-
     marked = [line for line in axes.lines if line.get_marker() not in ("None", "none", "", " ", None)]
     places = [line.get_transform().transform(np.asarray(line.get_xydata(), dtype=float)) for line in marked]
     r = pt(_POINT_RADIUS_PT) * axes.figure.dpi / 72
-    return [Bbox.from_extents(x - r, y - r, x + r, y + r) for x, y in np.concatenate([*places, np.empty((0, 2))])]
+    return [_square(place, r) for place in np.concatenate([*places, np.empty((0, 2))])]
+
+
+def _square(middle: Any, r: float) -> Floats:
+    """A box around a place."""
+    x, y = middle
+    return np.array([x - r, y - r, x + r, y + r])
 
 
 def _segments(axes: Axes) -> Floats:
@@ -174,39 +181,44 @@ def _segments(axes: Axes) -> Floats:
     return known
 
 
-def _middle(leader: Floats) -> Bbox:
-    from matplotlib.transforms import Bbox
+def _middle(leaders: Floats) -> Floats:
+    """A box as wide as a line around the middle of each leader."""
+    middle = (leaders[:, :2] + leaders[:, 2:]) / 2
+    return np.hstack([middle - _LINE_PX / 2, middle + _LINE_PX / 2])
 
-    x, y = (leader[:2] + leader[2:]) / 2
-    return Bbox.from_extents(x - _LINE_PX / 2, y - _LINE_PX / 2, x + _LINE_PX / 2, y + _LINE_PX / 2)
 
-
-def _through(box: Bbox, segments: Floats) -> Floats:
-    """The length of each segment that lies in a box (Liang and Barsky 1984)."""
+def _through(boxes: Floats, segments: Floats) -> Floats:
+    """The length of each segment that lies in each box (Liang and Barsky 1984) [boxes, segments]."""
     start, step = segments[:, :2], segments[:, 2:] - segments[:, :2]
-    low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
     with np.errstate(divide="ignore", invalid="ignore"):
         one, other = (low - start) / step, (high - start) / step
     along = step != 0
     inside = (start >= low) & (start <= high)
-    enter = np.where(along, np.minimum(one, other), np.where(inside, -np.inf, np.inf)).max(axis=1, initial=0)
-    leave = np.where(along, np.maximum(one, other), np.where(inside, np.inf, -np.inf)).min(axis=1, initial=1)
+    enter = np.where(along, np.minimum(one, other), np.where(inside, -np.inf, np.inf)).max(axis=2, initial=0)
+    leave = np.where(along, np.maximum(one, other), np.where(inside, np.inf, -np.inf)).min(axis=2, initial=1)
     length: Floats = np.clip(leave - enter, 0, None) * np.hypot(step[:, 0], step[:, 1])
     return length
 
 
-def _crossed(leader: Floats, others: Floats) -> int:
-    """How many others a leader crosses: each has its ends on two sides of the other."""
+def _crossed(leaders: Floats, others: Floats) -> Floats:
+    """How many others each leader crosses: each has its ends on two sides of the other."""
 
-    def side(ends: Floats, x: Any, y: Any) -> Any:
-        return (ends[..., 2] - ends[..., 0]) * (y - ends[..., 1]) - (ends[..., 3] - ends[..., 1]) * (x - ends[..., 0])
+    def sides(ends: Floats, of: Floats) -> Floats:
+        """On which side of each line the two ends of each other one lie, multiplied [lines, others]."""
+        x, y, to_x, to_y = (ends[:, None, at] for at in range(4))
 
-    apart = side(leader, others[:, 0], others[:, 1]) * side(leader, others[:, 2], others[:, 3]) < 0
-    back = side(others, leader[0], leader[1]) * side(others, leader[2], leader[3]) < 0
-    return int((apart & back).sum())
+        def side(px: Floats, py: Floats) -> Floats:
+            return (to_x - x) * (py - y) - (to_y - y) * (px - x)
+
+        return side(of[:, 0], of[:, 1]) * side(of[:, 2], of[:, 3])
+
+    crossed: Floats = ((sides(leaders, others) < 0) & (sides(others, leaders).T < 0)).sum(axis=1).astype(float)
+    return crossed
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    width: float = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height: float = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return max(0.0, width) * max(0.0, height)
+def _overlap(boxes: Floats, others: Floats) -> Floats:
+    """The area that each box has in common with each other one [boxes, others]."""
+    low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
+    area: Floats = np.clip(high - low, 0, None).prod(axis=2)
+    return area

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from testbed.cli.app import app
@@ -32,6 +33,7 @@ NODE_PACKAGES = ("numpy", "pyzmq", "msgspec", "PyYAML", "onnxruntime")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 EXPERIMENT = "lab"
 FAST = {"gmacs_per_s": 1e4, "gbytes_per_s": 1e4, "layer_overhead_us": 0, "code_overhead_us": 0}
+PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 PREPARE = """
 import sys
 from pathlib import Path
@@ -270,16 +272,23 @@ def lab(tmp_path: Path, models: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def node_python() -> Path:
-    """The interpreter of an environment with what a node needs and nothing else."""
-    folder = ROOT / ".cache" / "node-venv"
+def node_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with what a node needs and nothing else, linked from this one."""
+    folder = tmp_path_factory.mktemp("node") / "venv"
+    venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
-    wanted = {name: version(name) for name in NODE_PACKAGES}
-    found = ""
-    if python.exists():
-        found = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=False).stdout
-    if not all(re.search(rf"^{name}=={wanted[name]}$", found, re.MULTILINE | re.IGNORECASE) for name in wanted):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        pinned = [f"{name}=={number}" for name, number in wanted.items()]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned], check=True)
+    paths = subprocess.run([python, "-c", PURELIB], capture_output=True, text=True, check=True).stdout.splitlines()
+    wanted, linked = list(NODE_PACKAGES), set[str]()
+    while wanted:
+        found = distribution(wanted.pop())
+        if found.name in linked:
+            continue
+        linked.add(found.name)
+        needs = [Requirement(line) for line in found.requires or ()]
+        wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+        for file in found.files or ():
+            if ".." not in file.parts:  # its scripts
+                target = Path(*paths, file)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(found.locate_file(file))
     return python

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
@@ -75,6 +76,31 @@ def test_a_label_lies_on_no_line_that_leads_to_another_label() -> None:
         on_another = [(at, other) for at, box in enumerate(boxes) for other, leader in enumerate(leaders)
                       if at != other and leader.intersects_bbox(box, filled=False)]  # fmt: skip
         assert on_another == []
+
+
+NONE = np.empty((0, 4))
+CLEAR = labels.Obstacles(NONE, NONE, NONE, NONE)
+HERE, LEADER = np.array([[0.0, 0, 10, 10]]), np.array([[100.0, 100, 110, 100]])
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "cost"),
+    [
+        ({}, 0),
+        ({"boxes": [[5, 5, 20, 20], [7, 0, 10, 2], [30, 30, 40, 40]]}, 25 + 6),
+        ({"segments": [[-5, 5, 6, 5], [3, -20, 3, 20], [-5, 11, 20, 11], [11, -5, 11, 5]]}, 4 * (6 + 10)),
+        ({"segments": [[90, 100, 120, 100]]}, 4 * 4),
+        ({"leaders": [[-6, 8, 2, 2]]}, 4 * 2.5),
+        ({"leaders": [[105, 90, 105, 110], [115, 90, 115, 110], [105, 101, 105, 110]]}, 40),
+        ({"kept_visible": [[102, 95, 105, 105], [102, 101, 105, 105]]}, 4 * 3),
+    ],
+)
+def test_a_place_costs_what_its_label_lies_on_and_what_its_leader_hides(in_the_way, cost: float) -> None:
+    """Of a label at `HERE` with a leader far from it; and of one more that nothing is in the way of."""
+    near = CLEAR._replace(**{name: np.array(rows, dtype=float) for name, rows in in_the_way.items()})
+    away = HERE + 1000, LEADER + 1000
+    costs = near.costs(np.concatenate([HERE, away[0]]), np.concatenate([LEADER, away[1]]))
+    assert costs == pytest.approx([cost, 0])
 
 
 def test_the_same_points_have_their_labels_in_the_same_places() -> None:
