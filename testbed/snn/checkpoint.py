@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from testbed.errors import ModelError
 from testbed.record.log import write_atomically
 from testbed.snn.architecture import FULL
 from testbed.snn.network import Network
-from testbed.snn.recipe import Recipe, recipe_digest
-from testbed.snn.trained import NETWORKS, digests_in
+from testbed.snn.recipe import Recipe, lineage, recipe_digest
+from testbed.snn.trained import NETWORKS, Kept, kept_in
 
 
 class SafetensorsIO(CheckpointIO):
@@ -85,14 +84,15 @@ def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
         ModelError: a weight is not finite in half precision.
     """
     tensors: dict[str, torch.Tensor] = {}
-    digests: dict[str, str] = {}
+    kept: dict[str, Kept] = {}
+    known = lineage(recipe)
     for name, network in networks.items():
         if not network.has_own_weights:
             continue
         halves = {key: _half(value, f"{path.name}: {name}.{key}") for key, value in network.state_dict().items()}
-        digests[name] = _digest(halves)
+        kept[name] = Kept(lineage=known[name], weights=_digest(halves))
         tensors |= {f"{name}.{key}": value for key, value in halves.items()}
-    write_atomically(path, save(tensors, {"recipe": recipe_digest(recipe), NETWORKS: json.dumps(digests)}))
+    write_atomically(path, save(tensors, {NETWORKS: msgspec.json.encode(kept).decode()}))
 
 
 def _half(value: torch.Tensor, where: str) -> torch.Tensor:
@@ -115,25 +115,26 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
 def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
     """Read trained networks back; a variant that is never trained shares the weights of the uncut network.
 
-    Those whose training has not come so far are not in the file; they are taken out of `networks`.
+    Those whose training has not come so far, or was of another version of the recipe, are taken out of `networks`.
 
     Raises:
-        ModelError: the file is damaged or of another recipe.
+        ModelError: the file is damaged, or its uncut network of another recipe.
     """
-    told = digests_in(path)
+    told, known = kept_in(path), lineage(recipe)
     try:
         with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("recipe") != recipe_digest(recipe):
-                raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
+            old = (file.metadata() or {}).get("recipe")
+        if old != recipe_digest(recipe) if told is None else FULL not in told or told[FULL].lineage != known[FULL]:
+            raise ModelError(f"{path}: trained with another version of this recipe; testbed train --retrain")
         tensors = load_file(path)
         for name, network in list(networks.items()):
             source = name if network.has_own_weights else FULL
-            if told is not None and source not in told:
+            if told is not None and (source not in told or told[source].lineage != known[source]):
                 del networks[name]
                 continue
             prefix = f"{source}."
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            if told is not None and _digest(own) != told[source]:
+            if told is not None and _digest(own) != told[source].weights:
                 raise ModelError(f"{path}: damaged: the weights of {source} are not those that it was written with")
             network.load_state_dict(
                 {key: value.float() if value.is_floating_point() else value for key, value in own.items()}

@@ -15,7 +15,7 @@ import pydantic
 from testbed.config import Name, PlacedError, Strict, load_config
 from testbed.data.datasets import DatasetSpec
 from testbed.errors import TestbedError
-from testbed.snn.architecture import place
+from testbed.snn.architecture import FULL, place
 from testbed.snn.base import on_base
 from testbed.snn.network_spec import FLOAT_BITS, AnyBackbone, BackboneSpec, VariantSpec
 from testbed.snn.own_spec import OwnSpec, Shape, Weights
@@ -242,9 +242,35 @@ def family_digest(recipe: Recipe) -> str:
     return _digest(recipe, {"checkpoint": True, "dataset": {"path"}, "name": True, "training": {"seed"}})
 
 
+def lineage(recipe: Recipe) -> dict[str, str]:
+    """What decides the weights of each trained network, as a hash by its name: `full`, then variants in their order.
+
+    Each depends on the networks before it too, which draw from the same random numbers. So whoever appends a variant,
+    or changes the last one, keeps those before.
+    """
+    document = _document(recipe, {"checkpoint": True, "dataset": {"path"}, "variants": True})
+    phases = document.get("training", {}).pop("phases", [])
+    told: list[Any] = [document, [phase for phase in phases if phase["train"] == "backbone"]]
+    found = {FULL: _hash(told)}
+    for name, variant in recipe.variants.items():
+        if variant.trained_in:
+            spec = variant.model_dump(mode="json", exclude_unset=True)
+            told = [told, name, spec, [phase for phase in phases if phase["train"] in variant.trained_in]]
+            found[name] = _hash(told)
+    return found
+
+
 def _digest(recipe: Recipe, exclude: Any) -> str:
+    return _hash(_document(recipe, exclude))
+
+
+def _document(recipe: Recipe, exclude: Any) -> dict[str, Any]:
     document = recipe.model_dump(mode="json", exclude_unset=True, exclude=exclude)
     if "variants" in document:
         document["variants"] = {name: document["variants"][name] for name in recipe.variants if recipe.trains(name)}
     document["training_version"] = TRAINING_VERSION
+    return document
+
+
+def _hash(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,7 @@ from testbed.errors import ModelError
 from testbed.runtime.digest import document_digest, file_digest
 from testbed.snn.architecture import FULL
 from testbed.snn.pair_spec import PairSpec
-from testbed.snn.recipe import Recipe, load_recipe, recipe_digest
+from testbed.snn.recipe import Recipe, lineage, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
@@ -23,7 +23,14 @@ CHECKPOINT = "checkpoint.safetensors"
 """The trained networks of a recipe, in its folder of training."""
 
 NETWORKS = "networks"
-"""Where a checkpoint's metadata say which networks it has, each with a hash of its weights."""
+"""Where a checkpoint's metadata say which networks it has."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint says of a network: hashes of what decided its weights (`recipe.lineage`), and of them."""
+
+    lineage: str
+    weights: str
 
 
 def ship(networks: dict[str, Network], recipe: Recipe, target: Path, checkpoint: Path) -> None:
@@ -73,8 +80,8 @@ def weights_digest(recipe_path: Path, recipe: Recipe, models: Path, variant: str
     """What a variant's artefact is made from, or the uncut network's; None where it is not trained.
 
     That is `RECIPE-WEIGHTS` of a file that is whole, as those that ship. A training of one's own grows by one network
-    after the other; there it is `RECIPE-UNCUT-VARIANT`, so that what is trained later changes nothing that was
-    measured. Of a variant that is not trained its own lines in the recipe are the last part.
+    after the other; there it is `LINEAGE-UNCUT-VARIANT`, so that what is trained later, or added to the recipe, changes
+    nothing that was measured. Of a variant that is not trained its own lines in the recipe are the last part.
 
     Raises:
         ModelError: the file is damaged.
@@ -82,22 +89,23 @@ def weights_digest(recipe_path: Path, recipe: Recipe, models: Path, variant: str
     path = weights_of(recipe_path, recipe, models)
     if not path.exists():
         return None
-    parts = [recipe_digest(recipe)]
-    told = digests_in(path) if path.suffix == ".safetensors" and recipe.training.phases else None
+    told = kept_in(path) if path.suffix == ".safetensors" and recipe.training.phases else None
+    trained = variant is not None and recipe.trains(variant)
     if told is None:
-        parts.append(file_digest(path))
+        parts = [recipe_digest(recipe), file_digest(path)]
     else:
-        own = [FULL] if variant is None or not recipe.trains(variant) else [FULL, variant]
-        if not all(name in told for name in own):
+        known = lineage(recipe)
+        own = [name for name in (FULL, variant if trained else None) if name is not None]
+        if not all(name in told and told[name].lineage == known[name] for name in own):
             return None
-        parts += [told[name] for name in own]
-    if variant is not None and not recipe.trains(variant):
+        parts = [known[FULL], *(told[name].weights for name in own)]
+    if variant is not None and not trained:
         parts.append(document_digest(recipe.variants[variant].model_dump(mode="json", exclude_unset=True)))
     return "-".join(part[:16] for part in parts)
 
 
-def digests_in(path: Path) -> dict[str, str] | None:
-    """A hash of each network's weights in a checkpoint, by name; None where the file does not say, as older ones.
+def kept_in(path: Path) -> dict[str, Kept] | None:
+    """The networks in a checkpoint, by name; None where the file does not say, as older ones.
 
     Raises:
         ModelError: the file is damaged.
@@ -105,7 +113,7 @@ def digests_in(path: Path) -> dict[str, str] | None:
     try:
         with safe_open(path, "np") as file:
             told = (file.metadata() or {}).get(NETWORKS)
-        return None if told is None else msgspec.json.decode(told, type=dict[str, str])
+        return None if told is None else msgspec.json.decode(told, type=dict[str, Kept])
     except (OSError, SafetensorError, msgspec.MsgspecError) as error:
         raise ModelError(f"{path}: not the weights of this recipe: {str(error).splitlines()[0]}") from error
 

@@ -8,9 +8,12 @@ that are done with all their jobs are in `checkpoint.safetensors`, and can be ex
 from __future__ import annotations
 
 import ctypes
+import logging
+import shutil
 import warnings
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import torch
@@ -18,22 +21,26 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from testbed.data.datasets import Dataset
 from testbed.errors import DataError, ExperimentError, ModelError
-from testbed.record.log import write_json
+from testbed.record.log import make_folder, write_json
 from testbed.snn.architecture import FULL
 from testbed.snn.batches import Augmentation, Batches
 from testbed.snn.budget import Budget, OutOfTimeError
 from testbed.snn.build import build
 from testbed.snn.checkpoint import SafetensorsIO, load_weights, save_checkpoint, save_weights
-from testbed.snn.epochs import Epochs, Keeper, Report
+from testbed.snn.epochs import Epochs, Keeper, Report, keep_rows
 from testbed.snn.network import Network
 from testbed.snn.phase import JOB_KEY, Phase
 from testbed.snn.processes import Group
-from testbed.snn.recipe import Recipe, recipe_digest
+from testbed.snn.recipe import Recipe, lineage, recipe_digest
 from testbed.snn.trained import CHECKPOINT
 from testbed.snn.training_spec import PhaseSpec
 
+PROGRESS, TABLE = "progress.json", "training.csv"
+
 PHASE_NAME = "phase"
 """Lightning's checkpoint of the phase that is being trained, rewritten after every epoch."""
+
+_LOG = logging.getLogger(__name__)
 
 PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed", "fp32": "32-true"}
 
@@ -48,12 +55,17 @@ def precision_on(device: str, asked: str | None) -> str:
     return "fp32" if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512") else "bf16"
 
 
+Job: TypeAlias = tuple[str, PhaseSpec]
+"""A network, and a phase that trains it."""
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far training got: jobs are the (network, phase) pairs in order."""
+    """How far training got: so many jobs are done, in their order; `lineage` says of which networks they are."""
 
     recipe: str
     jobs_done: int = 0
     trained: list[str] = []
+    lineage: dict[str, str] = {}
 
 
 def train(
@@ -70,7 +82,8 @@ def train(
     """Train everything that the recipe asks for, from the last checkpoint in `folder` if there is one.
 
     Every process of the group calls this with the same arguments, and they must share `folder`; the first process
-    alone writes and reports. `anew` moves a training that is finished, or of another recipe, aside before. `teacher` is
+    alone writes and reports. `anew` moves a training that is finished, or of another recipe, aside before. Where the
+    recipe's variants were changed since, the networks that the change does not touch are taken over. `teacher` is
     the network of the recipe's `training.teacher`, a relu one; without it phases that distil learn from the recipe's
     own uncut network. Whenever a network is done, `checkpoint.safetensors` has it and those before it.
 
@@ -88,12 +101,14 @@ def train(
     _keep_freed_memory()
     budget = budget or Budget()
     networks = build(recipe, dataset)
-    jobs = [(FULL, phase) for phase in recipe.training.phases if phase.train == "backbone"]
+    jobs: list[Job] = [(FULL, phase) for phase in recipe.training.phases if phase.train == "backbone"]
     for name, variant in recipe.variants.items():
         jobs += [(name, phase) for phase in recipe.training.phases if phase.train in variant.trained_in]
-    progress = _begin(folder, recipe_digest(recipe), len(jobs), group, anew)
+    progress = _begin(folder, recipe, jobs, group, anew)
     for name in progress.trained:
         load_weights(networks[name], folder / f"{name}.safetensors")
+    if group.first and not (folder / CHECKPOINT).exists():
+        _keep_whole(networks, jobs[progress.jobs_done :], recipe, folder)
     rows, epoch_s = 0, 0.0
     for number, (name, phase) in enumerate(jobs):
         if number >= progress.jobs_done:
@@ -108,7 +123,7 @@ def train(
                 None if teacher is None else 1,
                 None if phase.match is None else networks[FULL],
             )
-            epochs = Epochs(recipe, name, phase, dataset.validation, folder / "training.csv", rows, report)
+            epochs = Epochs(recipe, name, phase, dataset.validation, folder / TABLE, rows, report)
             keeper = Keeper(folder, PHASE_NAME, budget)
             try:
                 if not group.fabric.broadcast(budget.allows(epoch_s)):
@@ -119,15 +134,13 @@ def train(
                     f"time is up: {name}, {phase.train} has {error}; the same command goes on from there"
                 ) from error
             epoch_s = keeper.epoch_s
-            progress = Checkpoint(
-                recipe=progress.recipe, jobs_done=number + 1, trained=sorted({*progress.trained, name})
+            progress = msgspec.structs.replace(
+                progress, jobs_done=number + 1, trained=sorted({*progress.trained, name})
             )
             if group.first:
-                _keep_whole(networks, {each for each, _ in jobs[number + 1 :]}, recipe, folder)
+                _keep_whole(networks, jobs[number + 1 :], recipe, folder)
             _finish(networks[name], name, progress, folder, group)
         rows += phase.epochs
-    if group.first and not (folder / CHECKPOINT).exists():
-        _keep_whole(networks, set(), recipe, folder)
     return {name: network.cpu().eval() for name, network in networks.items()}
 
 
@@ -203,14 +216,18 @@ def _resumable(folder: Path, job: int) -> str | None:
     return str(latest)
 
 
-def _begin(folder: Path, digest: str, jobs: int, group: Group, anew: bool) -> Checkpoint:
+def _begin(folder: Path, recipe: Recipe, jobs: list[Job], group: Group, anew: bool) -> Checkpoint:
     """How far training got, as every process reads it after the first one has made the folder ready."""
-    path = folder / "progress.json"
+    path, digest = folder / PROGRESS, recipe_digest(recipe)
     if group.first:
-        if anew and folder.exists() and not _goes_on(path, digest, jobs):
+        before = _progress_of(path)
+        goes_on = before is not None and before.recipe == digest and before.jobs_done < len(jobs)
+        if anew and folder.exists() and not goes_on:
             folder.rename(_unused(folder))
+        elif before is not None and before.recipe != digest:
+            _take_over(folder, before, recipe, jobs)
         if not path.exists():
-            write_json(path, Checkpoint(recipe=digest))  # from the first epoch on, the folder says whose it is
+            write_json(path, Checkpoint(recipe=digest, lineage=lineage(recipe)))  # the folder says whose it is
     group.wait_for_all()
     try:
         progress = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
@@ -228,20 +245,42 @@ def _begin(folder: Path, digest: str, jobs: int, group: Group, anew: bool) -> Ch
     return progress
 
 
-def _keep_whole(networks: dict[str, Network], unfinished: set[str], recipe: Recipe, folder: Path) -> None:
-    """Write the networks that are done with all their jobs, for who measures them while others are still trained."""
+def _keep_whole(networks: dict[str, Network], left: list[Job], recipe: Recipe, folder: Path) -> None:
+    """Write the networks that no job is left for, for who measures them while others are still trained."""
+    unfinished = {name for name, _ in left}
     if FULL not in unfinished:
         whole = {name: network for name, network in networks.items() if name not in unfinished}
         save_checkpoint(whole, recipe, folder / CHECKPOINT)
 
 
-def _goes_on(path: Path, digest: str, jobs: int) -> bool:
-    """Whether a training of this recipe was interrupted."""
+def _progress_of(path: Path) -> Checkpoint | None:
     try:
-        progress = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except (OSError, msgspec.MsgspecError):
-        return False
-    return progress.recipe == digest and progress.jobs_done < jobs
+        return None
+
+
+def _take_over(folder: Path, before: Checkpoint, recipe: Recipe, jobs: list[Job]) -> None:
+    """Begin with what a change of the recipe's variants left as it was; the folder before is kept beside this one."""
+    known = lineage(recipe)
+    same = list(takewhile(lambda job: before.lineage.get(job[0]) == known[job[0]], jobs[: before.jobs_done]))
+    if not same:
+        return
+    names = list(dict.fromkeys(name for name, _ in same))
+    new = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(new, ignore_errors=True)
+    make_folder(new)
+    for name in (*(f"{name}.safetensors" for name in names), TABLE):
+        shutil.copyfile(folder / name, new / name)
+    keep_rows(new / TABLE, sum(phase.epochs for _, phase in same))
+    write_json(
+        new / PROGRESS,
+        Checkpoint(recipe=recipe_digest(recipe), jobs_done=len(same), trained=sorted(names), lineage=known),
+    )
+    old = _unused(folder)
+    folder.rename(old)
+    new.rename(folder)
+    _LOG.info("the recipe was changed: %s taken over from %s", ", ".join(names), old)
 
 
 def _finish(network: Network, name: str, progress: Checkpoint, folder: Path, group: Group) -> None:
@@ -249,7 +288,7 @@ def _finish(network: Network, name: str, progress: Checkpoint, folder: Path, gro
     path = folder / f"{name}.safetensors"
     if group.first:
         save_weights(network, path)
-        write_json(folder / "progress.json", progress)
+        write_json(folder / PROGRESS, progress)
         (folder / f"{PHASE_NAME}.ckpt").unlink(missing_ok=True)
     group.wait_for_all()
     if not group.first:

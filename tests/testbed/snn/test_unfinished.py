@@ -9,9 +9,20 @@ import yaml
 
 from testbed.errors import ModelError
 from testbed.snn import artefact
-from testbed.snn.recipe import load_recipe
+from testbed.snn.recipe import lineage, load_recipe
 from testbed.snn.trained import CHECKPOINT, same_backbone, weights_digest
-from tests.testbed.snn.made import BACKBONE, CODEC, FEW, Epochs, PowerCutError, recipe_file, stripes, trained
+from tests.testbed.snn.made import (
+    BACKBONE,
+    CODEC,
+    FEW,
+    Epochs,
+    PowerCutError,
+    assert_same_weights,
+    log,
+    recipe_file,
+    stripes,
+    trained,
+)
 
 
 @pytest.fixture
@@ -78,3 +89,55 @@ def test_a_split_that_was_moved_is_exported_anew(recipe, tmp_path):
     document["variants"]["plain"] = {"split": "stage2"}
     recipe.write_text(yaml.safe_dump(document))
     assert weights_digest(recipe, load_recipe(recipe), tmp_path, "plain") not in (before, None)
+
+
+def change(recipe: Path, **variants: dict[str, object]) -> None:
+    """Change variants of the recipe, or add some; they stand in the order of their names."""
+    document = yaml.safe_load(recipe.read_text())
+    document["variants"] |= variants
+    recipe.write_text(yaml.safe_dump(document))
+
+
+def test_a_variant_that_is_appended_or_changed_leaves_those_before_as_they_are(recipe, tmp_path):
+    folder = tmp_path / "stripes" / "training"
+    trained(recipe, stripes(FEW), folder)
+    before = {name: weights_digest(recipe, load_recipe(recipe), tmp_path, name) for name in ("coded", "plain")}
+    change(recipe, later={"split": "stage2", "bottleneck": {"channels": 2, "stride": 2}}, new={"split": "stem"})
+    found = {name: artefact.standing(recipe, name, tmp_path)[1] for name in ("coded", "later", "plain")}
+    assert found == {"coded": "to export", "later": "to train", "plain": "to export"}
+    epochs = Epochs()
+    networks = trained(recipe, stripes(FEW), folder, epochs)
+    assert epochs == [("later", "codec", 1)]
+    assert [row["network"] for row in log(folder)] == ["full", "coded", "later"]
+    assert {name: weights_digest(recipe, load_recipe(recipe), tmp_path, name) for name in before} == before
+    assert [row["network"] for row in log(tmp_path / "stripes" / "training.1")] == ["full", "coded", "later"]
+    alone = trained(recipe, stripes(FEW), tmp_path / "alone")
+    for name, network in alone.items():
+        assert_same_weights(network, networks[name])
+
+
+def test_what_comes_behind_a_changed_variant_is_trained_again(recipe, tmp_path):
+    """It draws from the same random numbers."""
+    change(recipe, coded={"split": "stage2", "bottleneck": {"channels": 1, "stride": 2}})
+    assert artefact.trained_variants(recipe, tmp_path) == ["plain"]
+    epochs = Epochs()
+    trained(recipe, stripes(FEW), tmp_path / "stripes" / "training", epochs)
+    assert epochs == [("coded", "codec", 1), ("later", "codec", 1)]
+
+
+def test_a_change_of_the_backbone_keeps_nothing(recipe, tmp_path):
+    recipe.write_text(recipe.read_text().replace("lr: 0.01\n    train: backbone", "lr: 0.02\n    train: backbone"))
+    with pytest.raises(ModelError, match="another version of this recipe; move it away, or train with --retrain"):
+        trained(recipe, stripes(FEW), tmp_path / "stripes" / "training")
+
+
+def test_the_weights_of_a_network_depend_on_what_stands_before_it_alone(recipe):
+    before = lineage(load_recipe(recipe))
+    assert list(before) == ["full", "coded", "later"]
+    change(recipe, zero={"split": "stage1", "bottleneck": {"channels": 1, "stride": 4}}, another={"split": "stem"})
+    after = lineage(load_recipe(recipe))
+    assert {name: after[name] for name in before} == before
+    change(recipe, first={"split": "stage1", "bottleneck": {"channels": 1, "stride": 4}})
+    changed = lineage(load_recipe(recipe))
+    assert (changed["full"], changed["coded"]) == (before["full"], before["coded"])
+    assert changed["later"] != before["later"]
