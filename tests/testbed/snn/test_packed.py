@@ -128,4 +128,5 @@ def test_the_weights_that_ship_are_those_of_their_recipe():
     samples = Samples(images, np.arange(20) % 10)
     networks = build(recipe, Dataset("CIFAR-10 (JPEG)", "made", classes, samples, samples, samples))
     packed.unpack(networks, recipe, path.parent / recipe.checkpoint)
-    assert set(networks) == {"full", "stem-2048x", "stage1-2048x"}
+    trained = {name for name, network in networks.items() if network.has_own_weights}
+    assert trained == {"full", "stem-2048x", "stage1-2048x"}

@@ -9,6 +9,8 @@ import yaml
 
 from testbed.errors import ModelError
 from testbed.snn import artefact
+from testbed.snn.build import build
+from testbed.snn.checkpoint import load_checkpoint
 from testbed.snn.recipe import lineage, load_recipe
 from testbed.snn.trained import CHECKPOINT, same_backbone, weights_digest
 from tests.testbed.snn.made import (
@@ -105,6 +107,9 @@ def test_a_variant_that_is_appended_or_changed_leaves_those_before_as_they_are(r
     change(recipe, later={"split": "stage2", "bottleneck": {"channels": 2, "stride": 2}}, new={"split": "stem"})
     found = {name: artefact.standing(recipe, name, tmp_path)[1] for name in ("coded", "later", "plain")}
     assert found == {"coded": "to export", "later": "to train", "plain": "to export"}
+    there = build(load_recipe(recipe), stripes(FEW))
+    load_checkpoint(there, load_recipe(recipe), folder / CHECKPOINT)
+    assert list(there) == ["full", "coded", "new", "plain"]
     epochs = Epochs()
     networks = trained(recipe, stripes(FEW), folder, epochs)
     assert epochs == [("later", "codec", 1)]
@@ -141,3 +146,16 @@ def test_the_weights_of_a_network_depend_on_what_stands_before_it_alone(recipe):
     changed = lineage(load_recipe(recipe))
     assert (changed["full"], changed["coded"]) == (before["full"], before["coded"])
     assert changed["later"] != before["later"]
+
+
+def test_a_variant_that_is_taken_out_of_the_recipe_leaves_the_others_as_they_are(recipe, tmp_path):
+    folder = tmp_path / "stripes" / "training"
+    trained(recipe, stripes(FEW), folder)
+    document = yaml.safe_load(recipe.read_text())
+    del document["variants"]["later"]
+    recipe.write_text(yaml.safe_dump(document))
+    epochs = Epochs()
+    trained(recipe, stripes(FEW), folder, epochs)
+    assert epochs == []
+    assert [row["network"] for row in log(folder)] == ["full", "coded"]
+    assert artefact.trained_variants(recipe, tmp_path) == ["coded", "plain"]
