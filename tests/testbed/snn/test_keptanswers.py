@@ -1,5 +1,6 @@
 """What networks say of samples is computed a piece at a time, kept, and gone on with."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -18,24 +19,27 @@ from testbed.snn.calibrate import Settings, calibrate
 from testbed.snn.evaluate import evaluate
 from testbed.snn.keptanswers import CODECS, KeptAnswers
 from testbed.snn.recipe import load_recipe
+from tests.testbed.snn import networks as networks_of_ones_own
 
 RECIPE = {
     "name": "tiny",
     "dataset": {"name": "digits", "image_size": 8, "channels": 1, "max_per_class": 20},
-    "backbone": {"width": 4},
+    "backbone": {"import": "networks.py:three_layers"},
     "timesteps": 2,
     "variants": {
-        "coded": {"split": "stage1", "bottleneck": {"channels": 2, "stride": 2}},
-        "plain": {"split": "stem"},
+        "coded": {"split": "first", "bottleneck": {"channels": 2, "stride": 2}},
+        "plain": {"split": "second"},
     },
     "training": {"batch_size": 32, "precision": "fp32", "phases": [{"train": "backbone", "epochs": 1, "lr": 0.01}]},
 }
+"""Of few layers, since an export takes as long as a network has neurons; test_evaluate.py has a ResNet."""
 EXIT = Settings(network="split", drop=50, policy="max_softmax", accumulate="mean", per_timestep=False)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers")
+    shutil.copy(networks_of_ones_own.__file__, folder / "networks.py")
     recipe = folder / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     artefact.train(recipe, folder / "models", None, lambda now: None)
