@@ -13,6 +13,7 @@ from testbed.record.reader import read_cell
 REFERENCE = ResultsFolder(Path(__file__).parents[3] / "results" / "reference")
 NAMES = (
     "cifar10-resnet18",
+    "cifar10-splits",
     "gpu-cloud",
     "gpu-cloud-cpu",
     "large-input",
