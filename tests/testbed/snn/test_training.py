@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from testbed.errors import DataError, ExperimentError, ModelError
 from testbed.snn.budget import Budget, OutOfTimeError
 from testbed.snn.build import build
-from testbed.snn.checkpoint import load_checkpoint, save_checkpoint
+from testbed.snn.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from testbed.snn.epochs import Keeper
 from testbed.snn.network import Network
 from testbed.snn.phase import Phase
@@ -303,31 +303,25 @@ class Minutes:
         return 60.0 * len(self.epochs)
 
 
-def test_a_training_ends_after_the_last_epoch_that_the_budget_allows_and_goes_on(whole, tmp_path, monkeypatch):
+def test_a_training_ends_after_the_last_epoch_that_the_budget_allows_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Keeper, "epoch_s", property(lambda _: 60.0, lambda *_: None), raising=False)
     monkeypatch.setattr("testbed.snn.epochs.KEEPING_SHARE", 1e-9)  # no epoch but the first is worth a checkpoint
-    recipe, said = recipe_file(tmp_path), []
+    recipe, said = recipe_file(tmp_path, phases=[{**BACKBONE, "epochs": 4}, CODEC]), []
     for minutes in (2.5, 2, 1):
         clock = Minutes()
+        budget = Budget(minutes, clock)
         with together(Hardware("cpu", 1)) as group, pytest.raises(OutOfTimeError) as caught:
-            train(
-                load_recipe(recipe),
-                stripes(),
-                tmp_path / "training",
-                clock.epochs,
-                group,
-                budget=Budget(minutes, clock),
-            )
+            train(load_recipe(recipe), stripes(FEW), tmp_path / "a", clock.epochs, group, budget=budget)
         said.append((clock.epochs, str(caught.value)))
     goes_on = "; the same command goes on from there"
     assert said == [
-        (whole.epochs[:2], f"time is up: full, backbone has 2 of 4 epochs{goes_on}"),
-        (whole.epochs[2:4], f"time is up: coded, codec has 0 of 2 epochs{goes_on}"),
-        (whole.epochs[4:5], f"time is up: coded, codec has 1 of 2 epochs{goes_on}"),
+        ([("full", "backbone", 1), ("full", "backbone", 2)], f"time is up: full, backbone has 2 of 4 epochs{goes_on}"),
+        ([("full", "backbone", 3), ("full", "backbone", 4)], f"time is up: coded, codec has 0 of 2 epochs{goes_on}"),
+        ([("coded", "codec", 1)], f"time is up: coded, codec has 1 of 2 epochs{goes_on}"),
     ]
-    resumed = trained(recipe, stripes(), tmp_path / "training")
-    for name in whole.networks:
-        assert_same_weights(whole.networks[name], resumed[name])
+    resumed, whole = (trained(recipe, stripes(FEW), tmp_path / name) for name in ("a", "b"))
+    for name, network in whole.items():
+        assert_same_weights(network, resumed[name])
 
 
 def test_an_epoch_of_more_timesteps_or_larger_crops_takes_longer(tmp_path):
@@ -340,15 +334,17 @@ def test_an_epoch_of_more_timesteps_or_larger_crops_takes_longer(tmp_path):
     assert [module.cost_of(epoch, epoch - 1) for epoch in (1, 2, 3)] == [1, 2, 4]
 
 
-def test_networks_that_are_done_can_be_read_while_others_are_trained(whole, tmp_path):
-    recipe = load_recipe(recipe_file(tmp_path))
+def test_networks_that_are_done_can_be_read_while_others_are_trained(tmp_path):
+    recipe = load_recipe(recipe_file(tmp_path, phases=[BACKBONE, CODEC]))
     with pytest.raises(PowerCutError):
-        trained(tmp_path / "stripes.yaml", stripes(), tmp_path / "training", Epochs(until=5))
-    networks = build(recipe, stripes())
+        trained(tmp_path / "stripes.yaml", stripes(FEW), tmp_path / "training", Epochs(until=3))
+    networks = build(recipe, stripes(FEW))
     load_checkpoint(networks, recipe, tmp_path / "training" / CHECKPOINT)
     assert list(networks) == ["full", "plain"]
+    full = build(recipe, stripes(FEW))["full"]
+    load_weights(full, tmp_path / "training" / "full.safetensors")
     for network in networks.values():
-        assert_same_weights(whole.networks["full"].backbone, network.backbone, rtol=1e-3, atol=1e-3)
+        assert_same_weights(full.backbone, network.backbone, rtol=1e-3, atol=1e-3)
 
 
 def test_weights_that_were_changed_on_the_disk_are_refused(whole, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,16 +28,29 @@ from tests.testbed.snn.made import (
 )
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """One code trained of two, after the backbone."""
-    path = recipe_file(tmp_path, phases=[{**BACKBONE, "epochs": 1}, {**CODEC, "epochs": 1}])
-    document = yaml.safe_load(path.read_text())
-    document["variants"]["later"] = dict(document["variants"]["coded"], bottleneck={"channels": 1, "stride": 2})
-    path.write_text(yaml.safe_dump(document))
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe of two codes, of which one is trained."""
+    folder = tmp_path_factory.mktemp("unfinished")
+    path = recipe_file(folder, phases=[{**BACKBONE, "epochs": 1}, {**CODEC, "epochs": 1}])
+    change(path, later={"split": "stage1", "bottleneck": {"channels": 1, "stride": 2}})
     with pytest.raises(PowerCutError):
-        trained(path, stripes(FEW), tmp_path / "stripes" / "training", Epochs(2))
-    return path
+        trained(path, stripes(FEW), folder / "stripes" / "training", Epochs(2))
+    return folder
+
+
+@pytest.fixture
+def recipe(begun: Path, tmp_path: Path) -> Path:
+    """The recipe of a copy of that folder."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "stripes.yaml"
+
+
+def change(recipe: Path, **variants: dict[str, object]) -> None:
+    """Change variants of the recipe, or add some; they stand in the order of their names."""
+    document = yaml.safe_load(recipe.read_text())
+    document["variants"] |= variants
+    recipe.write_text(yaml.safe_dump(document))
 
 
 def test_each_variant_is_measured_as_soon_as_it_is_trained(recipe, tmp_path):
@@ -76,9 +90,7 @@ def test_a_damaged_file_is_one_line(recipe, tmp_path):
 
 
 def test_a_split_of_plain_spikes_is_added_to_trained_weights(recipe, tmp_path):
-    document = yaml.safe_load(recipe.read_text())
-    document["variants"]["other"] = {"split": "stage2"}
-    recipe.write_text(yaml.safe_dump(document))
+    change(recipe, other={"split": "stage2"})
     assert artefact.trained_variants(recipe, tmp_path) == ["coded", "other", "plain"]
     epochs = Epochs()
     trained(recipe, stripes(FEW), tmp_path / "stripes" / "training", epochs)
@@ -87,17 +99,8 @@ def test_a_split_of_plain_spikes_is_added_to_trained_weights(recipe, tmp_path):
 
 def test_a_split_that_was_moved_is_exported_anew(recipe, tmp_path):
     before = weights_digest(recipe, load_recipe(recipe), tmp_path, "plain")
-    document = yaml.safe_load(recipe.read_text())
-    document["variants"]["plain"] = {"split": "stage2"}
-    recipe.write_text(yaml.safe_dump(document))
+    change(recipe, plain={"split": "stage2"})
     assert weights_digest(recipe, load_recipe(recipe), tmp_path, "plain") not in (before, None)
-
-
-def change(recipe: Path, **variants: dict[str, object]) -> None:
-    """Change variants of the recipe, or add some; they stand in the order of their names."""
-    document = yaml.safe_load(recipe.read_text())
-    document["variants"] |= variants
-    recipe.write_text(yaml.safe_dump(document))
 
 
 def test_a_variant_that_is_appended_or_changed_leaves_those_before_as_they_are(recipe, tmp_path):
