@@ -217,3 +217,11 @@ def test_the_digest_knows_what_is_trained_and_not_where_the_files_lie(tmp_path):
     moved = load(tmp_path, checkpoint="elsewhere.safetensors")
     other = load(tmp_path, backbone={"name": "resnet18", "width": 8})
     assert recipe_digest(moved) == recipe_digest(recipe) != recipe_digest(other)
+
+
+def test_splits_of_plain_spikes_are_no_part_of_the_digest(tmp_path):
+    """Weights that ship are known by it, and such a split can be added to them."""
+    alone = load(tmp_path)
+    more = load(tmp_path, variants={"plain": {"split": "stage1"}, "other": {"split": "stem"}})
+    code = load(tmp_path, variants={**RECIPE["variants"], **coded(compression=512)})
+    assert recipe_digest(alone) == recipe_digest(more) != recipe_digest(code)
