@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from testbed.record.log import write_atomically
 from testbed.snn.architecture import FULL
 from testbed.snn.network import Network
 from testbed.snn.recipe import Recipe, lineage, recipe_digest
-from testbed.snn.trained import NETWORKS, Kept, kept_in
+from testbed.snn.trained import NETWORKS, Kept, kept_in, tensors_digest
 
 
 class SafetensorsIO(CheckpointIO):
@@ -90,7 +89,7 @@ def save_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
         if not network.has_own_weights:
             continue
         halves = {key: _half(value, f"{path.name}: {name}.{key}") for key, value in network.state_dict().items()}
-        kept[name] = Kept(lineage=known[name], weights=_digest(halves))
+        kept[name] = Kept(lineage=known[name], weights=tensors_digest(halves))
         tensors |= {f"{name}.{key}": value for key, value in halves.items()}
     write_atomically(path, save(tensors, {NETWORKS: msgspec.json.encode(kept).decode()}))
 
@@ -102,14 +101,6 @@ def _half(value: torch.Tensor, where: str) -> torch.Tensor:
     if not math.isfinite(half.abs().max().item()):
         raise ModelError(f"{where} does not fit half precision; training diverged")
     return half.contiguous()
-
-
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key, value in sorted(tensors.items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) -> None:
@@ -134,7 +125,7 @@ def load_checkpoint(networks: dict[str, Network], recipe: Recipe, path: Path) ->
                 continue
             prefix = f"{source}."
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            if told is not None and _digest(own) != told[source].weights:
+            if told is not None and tensors_digest(own) != told[source].weights:
                 raise ModelError(f"{path}: damaged: the weights of {source} are not those that it was written with")
             network.load_state_dict(
                 {key: value.float() if value.is_floating_point() else value for key, value in own.items()}

@@ -24,6 +24,7 @@ from testbed.link.codec import CodecBook
 from testbed.record.log import make_folder, write_atomically
 from testbed.runtime.artefact import MODEL_SCHEMA, ModelCard
 from testbed.runtime.digest import document_digest, file_digest
+from testbed.snn.trained import tensors_digest
 
 if TYPE_CHECKING:
     from testbed.snn.network import Network
@@ -83,7 +84,9 @@ class KeptAnswers:
         if known is not None:
             sends = [network.split, sends]
         told = [MODEL_SCHEMA, self.weights, title, timesteps, PIECE]
-        key = document_digest([told, network_digest(network), samples_digest(samples), sends])
+        # Its weights too: the grids of an int8 form depend on training samples.
+        weights = tensors_digest(network.state_dict())
+        key = document_digest([told, weights, samples_digest(samples), sends])
         folder = make_folder(self.folder / key[:KEY_DIGITS])
         book = None if card is None else CodecBook(card.code_shape, card.code_rates)
         pieces: list[Arrays] = []
@@ -97,15 +100,6 @@ class KeptAnswers:
         self.report(title, len(samples), len(samples))
         whole = {name: np.concatenate([piece[name] for piece in pieces], axis=1) for name in pieces[0]}
         return whole.pop(LOGITS) if known is None else known, whole
-
-
-def network_digest(network: Network) -> str:
-    """SHA-256 of a network's weights, in hex: the grids of an int8 form depend on training samples as well."""
-    digest = hashlib.sha256()
-    for name, values in sorted(network.state_dict().items()):
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def samples_digest(samples: Samples) -> str:

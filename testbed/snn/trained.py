@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from testbed.snn.pair_spec import PairSpec
 from testbed.snn.recipe import Recipe, lineage, load_recipe, recipe_digest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from testbed.snn.network import Network
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -116,6 +120,15 @@ def kept_in(path: Path) -> dict[str, Kept] | None:
         return None if told is None else msgspec.json.decode(told, type=dict[str, Kept])
     except (OSError, SafetensorError, msgspec.MsgspecError) as error:
         raise ModelError(f"{path}: not the weights of this recipe: {str(error).splitlines()[0]}") from error
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of named weights, in hex."""
+    digest = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def same_backbone(left: str | None, right: str | None) -> bool:

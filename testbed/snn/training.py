@@ -270,8 +270,11 @@ def _take_over(folder: Path, before: Checkpoint, recipe: Recipe, jobs: list[Job]
     new = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(new, ignore_errors=True)
     make_folder(new)
-    for name in (*(f"{name}.safetensors" for name in names), TABLE):
-        shutil.copyfile(folder / name, new / name)
+    try:
+        for name in (*(f"{name}.safetensors" for name in names), TABLE):
+            shutil.copyfile(folder / name, new / name)
+    except FileNotFoundError as error:
+        raise ModelError(f"{error.filename}: is missing; move {folder} away, or train with --retrain") from error
     keep_rows(new / TABLE, sum(phase.epochs for _, phase in same))
     write_json(
         new / PROGRESS,

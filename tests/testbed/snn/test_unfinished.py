@@ -162,3 +162,12 @@ def test_a_variant_that_is_taken_out_of_the_recipe_leaves_the_others_as_they_are
     assert epochs == []
     assert [row["network"] for row in log(folder)] == ["full", "coded"]
     assert artefact.trained_variants(recipe, tmp_path) == ["coded", "plain"]
+
+
+def test_a_folder_that_lost_a_network_is_one_line(recipe, tmp_path):
+    folder = tmp_path / "stripes" / "training"
+    (folder / "full.safetensors").unlink()
+    change(recipe, coded={"split": "stage2", "bottleneck": {"channels": 1, "stride": 2}})
+    with pytest.raises(ModelError, match=r"full\.safetensors: is missing; move .*training away, or train"):
+        trained(recipe, stripes(FEW), folder)
+    assert (folder / "coded.safetensors").exists(), "nothing was moved"
