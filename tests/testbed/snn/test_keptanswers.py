@@ -1,5 +1,6 @@
 """What networks say of samples is computed a piece at a time, kept, and gone on with."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -136,9 +137,12 @@ def test_other_weights_samples_networks_and_rates_share_nothing(trained, pieces,
 def test_another_network_of_the_same_name_shares_nothing(trained, pieces, tmp_path):
     """The grids of an int8 form are chosen by training samples, which its trained weights do not tell."""
     *_, test, networks = trained
-    for name in ("full", "coded", "full"):
-        KeptAnswers(tmp_path, "w").of("same", networks[name], test.take(np.arange(16)), 2)
-    assert len(pieces) == 2
+    other = copy.deepcopy(networks["full"])
+    with torch.no_grad():
+        next(other.parameters()).flatten()[0] += 1
+    for network in (networks["full"], networks["coded"], other, networks["full"]):
+        KeptAnswers(tmp_path, "w").of("same", network, test.take(np.arange(16)), 2)
+    assert len(pieces) == 3
 
 
 def test_a_damaged_piece_is_said_and_never_used(trained, pieces, tmp_path):

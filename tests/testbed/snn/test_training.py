@@ -293,6 +293,21 @@ def test_all_processes_keep_an_epoch_or_none_does(tmp_path):
     assert asked == [(True, False)]
 
 
+def test_an_epoch_that_takes_longer_than_the_last_one_needs_as_much_more_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(Keeper, "epoch_s", property(lambda _: 60.0, lambda *_: None), raising=False)
+    ends: list[bool] = []
+
+    def first_process(mine: tuple[bool, bool]) -> tuple[bool, bool]:
+        ends.append(mine[1])
+        return False, False
+
+    trainer = SimpleNamespace(strategy=SimpleNamespace(broadcast=first_process), current_epoch=0, max_epochs=2)
+    keeper = Keeper(tmp_path, "phase", Budget(1.5, lambda: 0.0))
+    for cost in (1.0, 2.0):
+        keeper.on_train_epoch_end(trainer, SimpleNamespace(cost_of=lambda *_, cost=cost: cost))
+    assert ends == [False, True]
+
+
 class Minutes:
     """A clock on which an epoch takes a minute, for a budget."""
 
